@@ -1,0 +1,50 @@
+"""Forecasts: what the models expect of a symbol's next daily return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from app.domain.bar import BarSeries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """Expected return from the last completed daily close to the next.
+
+    daily_return: fraction, mean of `members`. confidence: 0..1 (decision 10). last_close: currency.
+    last_close_at: when that close became known. model: id of the model version, or the scripted source.
+    """
+
+    symbol: str
+    daily_return: float
+    confidence: float
+    members: tuple[float, ...]
+    last_close: float
+    last_close_at: datetime
+    model: str
+
+    @property
+    def target_price(self) -> float:
+        """Price the forecast stands for: last_close * (1 + daily_return)."""
+        return self.last_close * (1.0 + self.daily_return)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoForecast:
+    """Why a symbol has no forecast. code: machine-readable (model_missing, model_corrupt, model_from_future,
+    too_few_bars, not_finite, not_scripted)."""
+
+    symbol: str
+    code: str
+    detail: str
+
+
+class Forecaster(Protocol):
+    """Anything that forecasts a universe from completed daily bars."""
+
+    def forecast(self, bars: Mapping[str, BarSeries], at: datetime) -> dict[str, Forecast | NoForecast]:
+        """One answer per symbol of `bars`; a symbol that cannot be forecast gets NoForecast, never an exception."""
+        ...

@@ -1,0 +1,148 @@
+"""Orders: what we decided to send, and what the venue says became of it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from app.domain.errors import InvalidInput
+
+CLIENT_ID_PREFIX = "at"
+
+
+class Side(StrEnum):
+    """Direction of an order or fill."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        """+1 for a buy, -1 for a sell."""
+        return 1 if self is Side.BUY else -1
+
+
+class OrderType(StrEnum):
+    """How the price of an order is set."""
+
+    MARKET = "market"
+    LIMIT = "limit"
+    STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+
+
+class TimeInForce(StrEnum):
+    """How long an order stays in force."""
+
+    DAY = "day"
+    GTC = "gtc"
+
+
+class OrderClass(StrEnum):
+    """simple: one order. bracket: an entry whose fill releases a take-profit and a stop-loss, one cancelling the other."""
+
+    SIMPLE = "simple"
+    BRACKET = "bracket"
+
+
+class Purpose(StrEnum):
+    """Why an order exists: to take on risk or to shed it."""
+
+    ENTRY = "entry"
+    EXIT = "exit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """An order as decided. Prices in the instrument's currency; a bracket carries both protective prices."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    purpose: Purpose
+    reason: str
+    type: OrderType = OrderType.MARKET
+    time_in_force: TimeInForce = TimeInForce.DAY
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    take_profit_price: Decimal | None = None
+    stop_loss_price: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.quantity.is_finite() and self.quantity > 0):
+            raise InvalidInput(f"{self.symbol}: quantity must be above zero, got {self.quantity}")
+        for name in ("limit_price", "stop_price", "take_profit_price", "stop_loss_price"):
+            price: Decimal | None = getattr(self, name)
+            if price is not None and not (price.is_finite() and price > 0):
+                raise InvalidInput(f"{self.symbol}: {name} must be above zero, got {price}")
+        if (self.take_profit_price is None) != (self.stop_loss_price is None):
+            raise InvalidInput(f"{self.symbol}: a bracket needs both a take-profit and a stop-loss price")
+
+    @property
+    def order_class(self) -> OrderClass:
+        """bracket when protective prices are attached, else simple."""
+        return OrderClass.SIMPLE if self.take_profit_price is None else OrderClass.BRACKET
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedOrder:
+    """An order that passed the exact risk checks; brokers accept nothing else. Only `app.risk.checks` makes one."""
+
+    order: Order
+
+
+def client_order_id(*, account: str, strategy: str, decided_for: str, symbol: str, side: Side, purpose: Purpose) -> str:
+    """The id under which the venue knows an order: a pure function of the decision, so that a second worker, a
+    redelivered task or a restart computes the same one.
+
+    decided_for: the cycle's id, or for exits that outlive a cycle the position's own identity.
+    """
+    text = "|".join((account, strategy, decided_for, symbol, side, purpose))
+    return f"{CLIENT_ID_PREFIX}-{symbol.lower()}-{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueOrder:
+    """An order as the venue reports it. status: the venue's own word, translated by its adapter into `OrderState` terms."""
+
+    venue_order_id: str
+    client_order_id: str
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity: Decimal
+    filled_quantity: Decimal
+    filled_average_price: Decimal | None
+    status: str
+    submitted_at: datetime
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    parent_order_id: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the venue may still fill it."""
+        return self.status in OPEN_STATUSES
+
+
+OPEN_STATUSES = frozenset(
+    {"new", "accepted", "pending_new", "partially_filled", "held", "accepted_for_bidding", "pending_cancel", "pending_replace"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fill:
+    """One execution. execution_id: the venue's, unique, the key against booking twice. commission in currency, >= 0."""
+
+    execution_id: str
+    venue_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    filled_at: datetime
+    commission: Decimal = Decimal(0)

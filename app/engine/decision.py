@@ -1,0 +1,110 @@
+"""What a decision sees, and what it answers. Values only; `app.engine.decide` does the deciding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from app.domain.bar import Floats
+from app.domain.forecast import Forecast, NoForecast
+from app.domain.instrument import Instrument
+from app.domain.order import Purpose, Side, ValidatedOrder
+from app.domain.portfolio import Position
+from app.domain.reason import Reason
+from app.domain.trading_state import RiskState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketView:
+    """The market as known at `decided_at`; every array has shape (n_symbols,) in the order of `symbols`.
+
+    price: newest trade, currency. age_seconds: its age. volatility: standard deviation of daily log returns.
+    tradable: 1.0 where the venue takes orders now, else 0.0. Unknown numbers are NaN, never zero.
+    forecasts: the models' answers behind the numbers, by symbol.
+    """
+
+    decided_at: datetime
+    symbols: tuple[str, ...]
+    price: Floats
+    age_seconds: Floats
+    volatility: Floats
+    tradable: Floats
+    forecasts: Mapping[str, Forecast | NoForecast]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOrder:
+    """An order that may still fill. quantity: units not yet filled. price: the most a buy may pay, None if unbounded.
+    protective: a take-profit or stop-loss leg resting at the venue."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    purpose: Purpose
+    quantity: Decimal
+    price: Decimal | None
+    protective: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Book:
+    """What we own and owe at the decision; money in account currency.
+
+    equity: as reported by the venue; the decision marks the book itself and compares. entries_today / exits_today:
+    number of entry and exit fills' orders per symbol in the present session.
+    """
+
+    cash: Decimal
+    equity: Decimal
+    buying_power: Decimal
+    positions: Mapping[str, Position]
+    open_orders: tuple[OpenOrder, ...]
+    risk: RiskState
+    entries_today: Mapping[str, int] = field(default_factory=dict)
+    exits_today: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Names and trading rules the decision needs to write orders; constant over a run but for `cycle_id`."""
+
+    account_id: str
+    strategy: str
+    cycle_id: str
+    instruments: Mapping[str, Instrument]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SymbolRecord:
+    """Why one symbol was or was not traded. Fractions and currency as in MarketView; NaN where unknown.
+
+    sizing: each bound on the quantity in units by its name, and the one that decided. detail: free text for a person.
+    """
+
+    symbol: str
+    reason: Reason
+    price: float
+    expected_return: float
+    confidence: float
+    volatility: float
+    members: tuple[float, ...]
+    held_quantity: Decimal
+    side: Side | None = None
+    quantity: Decimal | None = None
+    sizing: Mapping[str, float] = field(default_factory=dict)
+    sizing_bound: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The answer of one decision: validated orders in the order they should be sent (exits first), one record per
+    symbol, and the risk state that holds from now on. alerts: sentences a person must see."""
+
+    decided_at: datetime
+    orders: tuple[ValidatedOrder, ...]
+    records: tuple[SymbolRecord, ...]
+    risk: RiskState
+    alerts: tuple[str, ...] = ()

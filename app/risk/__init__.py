@@ -1,0 +1,1 @@
+"""Rules that protect the account. Pure; nothing here knows a venue or a database."""

@@ -1,0 +1,44 @@
+"""The numbers the risk rules are made of. Named tuples of plain numbers, so that compiled code takes them as they are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class RiskLimits(NamedTuple):
+    """Limits as fractions of equity unless the name says otherwise; all are magnitudes (0.05 is 5 %).
+
+    headroom_fraction is taken off every entry size, so that a limit held at the decision still holds at the fill.
+    price_collar_fraction is how far above the decision price an entry may pay (its limit price).
+    """
+
+    max_exposure_fraction: float = 0.80
+    max_positions: int = 7
+    max_position_fraction: float = 0.10
+    stop_loss_fraction: float = 0.05
+    take_profit_fraction: float = 0.10
+    max_daily_loss_fraction: float = 0.02
+    flatten_daily_loss_fraction: float = 0.03
+    max_drawdown_fraction: float = 0.20
+    risk_per_trade_fraction: float = 0.01
+    target_volatility_fraction: float = 0.0025
+    headroom_fraction: float = 0.02
+    price_collar_fraction: float = 0.005
+    max_price_age_seconds: float = 900.0
+    max_entries_per_day: int = 3
+    halt_seconds: float = 86_400.0
+    corroboration_seconds: float = 60.0
+    equity_tolerance_fraction: float = 0.01
+
+
+class Policy(NamedTuple):
+    """What counts as a signal and when a holding is replaced; all fractions.
+
+    round_trip_cost_fraction: cost of selling one holding and buying another. rebalance_margin_fraction: advantage asked on top.
+    """
+
+    buy_threshold: float = 0.005
+    sell_threshold: float = -0.005
+    confidence_threshold: float = 0.70
+    round_trip_cost_fraction: float = 0.002
+    rebalance_margin_fraction: float = 0.005

@@ -1,0 +1,1 @@
+"""What a process needs to run: time, trading calendar, log, metrics."""
