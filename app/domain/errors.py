@@ -1,14 +1,14 @@
 """Every error the product raises on purpose, sorted by what the caller does next.
 
-    AlphaTraderError
-    +-- InvalidInput            the caller must change the request         (HTTP 400/422)
-    |   +-- NotFound            the named thing does not exist             (HTTP 404)
-    +-- Conflict                allowed, but not in the present state      (HTTP 409)
-    +-- ConfigurationError      a person must mend settings or files
-    +-- VenueError              something between us and the venue
-        +-- TryAgain            proven not done; may be repeated later
-        +-- Refused             proven not done; repeating will not help
-        +-- OutcomeUnknown      may or may not be done: only ever look it up
+AlphaTraderError
++-- InvalidInput            the caller must change the request         (HTTP 400/422)
+|   +-- NotFound            the named thing does not exist             (HTTP 404)
++-- Conflict                allowed, but not in the present state      (HTTP 409)
++-- ConfigurationError      a person must mend settings or files
++-- VenueError              something between us and the venue
+    +-- TryAgain            proven not done; may be repeated later
+    +-- Refused             proven not done; repeating will not help
+    +-- OutcomeUnknown      may or may not be done: only ever look it up
 """
 
 

@@ -1,0 +1,216 @@
+"""Settings: one typed object, read from the environment and `.env`; every fault is reported at once.
+
+Names are those of the requirements. Fractions are fractions (0.05 is 5 %), money is US dollars, durations say their unit.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.domain.errors import ConfigurationError
+from app.risk.limits import Policy, RiskLimits
+
+DEFAULT_WATCHLIST = (
+    "AAPL MSFT GOOGL TSLA SPY NVDA AMZN META NFLX AMD JNJ UNH JPM PG CAT XOM "
+    "V MA DIS HD KO PEP INTC CSCO CMCSA VZ T MRK PFE ABT NKE WMT"
+)
+DEFAULT_SECRET_KEY = "change-me-before-anyone-else-can-reach-this-address"  # noqa: S105 - refused outside the simulated mode
+DEFAULT_ADMIN_PASSWORD = "password"  # noqa: S105 - refused outside the simulated mode
+
+
+class TradingMode(StrEnum):
+    """Where orders go: the bundled simulated exchange, Alpaca's paper account, or Alpaca with real money."""
+
+    SIMULATED = "simulated"
+    PAPER = "paper"
+    LIVE = "live"
+
+
+_ALPACA_URLS = {
+    TradingMode.SIMULATED: (
+        "http://127.0.0.1:5801",
+        "http://127.0.0.1:5801",
+        "ws://127.0.0.1:5801/stream",
+        "ws://127.0.0.1:5801/v2/iex",
+    ),
+    TradingMode.PAPER: (
+        "https://paper-api.alpaca.markets",
+        "https://data.alpaca.markets",
+        "wss://paper-api.alpaca.markets/stream",
+        "wss://stream.data.alpaca.markets/v2/iex",
+    ),
+    TradingMode.LIVE: (
+        "https://api.alpaca.markets",
+        "https://data.alpaca.markets",
+        "wss://api.alpaca.markets/stream",
+        "wss://stream.data.alpaca.markets/v2/iex",
+    ),
+}
+
+
+class Settings(BaseSettings):
+    """Everything a person may set. Immutable once read."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    trading_mode: TradingMode = TradingMode.SIMULATED
+    trading_cycle_seconds: int = Field(600, ge=1, le=86_400, description="Length of a trading cycle in venue time.")
+    watchlist: Annotated[tuple[str, ...], NoDecode] = tuple(DEFAULT_WATCHLIST.split())
+    forecasts_file: Path | None = Field(None, description="Scripted forecasts for drills; refused in live mode.")
+    nightly_learning: bool = Field(True, description="Tune and train at 23:00 UTC on weekdays.")
+
+    alpaca_api_key: SecretStr = SecretStr("simulated")
+    alpaca_api_secret: SecretStr = SecretStr("simulated")
+    alpaca_paper: bool = True
+    alpaca_trading_url: str = ""
+    alpaca_data_url: str = ""
+    alpaca_trading_stream_url: str = ""
+    alpaca_data_stream_url: str = ""
+    alpaca_timeout_seconds: float = Field(10.0, gt=0, le=120)
+    alpaca_requests_per_minute: int = Field(180, ge=1, le=10_000)
+    alpaca_data_feed: str = "iex"
+
+    ai_signal_buy_threshold: float = Field(0.005, ge=0, le=1)
+    ai_signal_sell_threshold: float = Field(-0.005, ge=-1, le=0)
+    ai_confidence_threshold: float = Field(0.7, ge=0, le=1)
+    rebalance_margin: float = Field(0.005, ge=0, le=1)
+    round_trip_cost: float = Field(0.002, ge=0, le=1)
+
+    risk_max_portfolio_exposure: float = Field(0.80, gt=0, le=1)
+    risk_max_positions: int = Field(7, ge=1, le=1000)
+    risk_max_position_size: float = Field(0.10, gt=0, le=1)
+    risk_stop_loss_pct: float = Field(-0.05, ge=-0.9, lt=0)
+    risk_take_profit_pct: float = Field(0.10, gt=0, le=10)
+    risk_max_daily_loss: float = Field(-0.02, ge=-1, lt=0)
+    risk_flatten_daily_loss: float = Field(-0.03, ge=-1, lt=0)
+    risk_max_drawdown: float = Field(0.20, gt=0, le=1)
+    risk_per_trade: float = Field(0.01, gt=0, le=1)
+    risk_target_volatility: float = Field(
+        0.0025, gt=0, le=1, description="A position's daily volatility as a fraction of equity."
+    )
+    risk_price_collar: float = Field(0.005, ge=0, le=0.1)
+
+    secret_key: SecretStr = SecretStr(DEFAULT_SECRET_KEY)
+    admin_username: str = "admin"
+    admin_password: SecretStr = SecretStr(DEFAULT_ADMIN_PASSWORD)
+    access_token_hours: float = Field(24.0, gt=0, le=168)
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(5000, ge=1, le=65_535)
+
+    database_url: str = "sqlite:///database/alpha_trader.db"
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    celery_broker_url: str = ""
+    discord_webhook_url: SecretStr | None = None
+
+    models_dir: Path = Path("models")
+    params_dir: Path = Path("best_params")
+    state_dir: Path = Path("database")
+    logs_dir: Path = Path("logs")
+    log_level: str = "INFO"
+    metrics_port: int = Field(0, ge=0, le=65_535, description="Port of the worker's metrics; 0 switches it off.")
+
+    @field_validator("watchlist", mode="before")
+    @classmethod
+    def _split_symbols(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = value.replace(",", " ").split()
+        if isinstance(value, (list, tuple)):
+            symbols = tuple(dict.fromkeys(str(s).strip().upper() for s in value))
+            bad = [s for s in symbols if not is_symbol(s)]
+            if bad or not symbols:
+                raise ValueError(f"not a list of symbols: {' '.join(bad) or 'it is empty'}")
+            return symbols
+        return value
+
+    @model_validator(mode="after")
+    def _fill_and_check(self) -> Self:
+        defaults = _ALPACA_URLS[self.trading_mode]
+        names = ("alpaca_trading_url", "alpaca_data_url", "alpaca_trading_stream_url", "alpaca_data_stream_url")
+        for name, default in zip(names, defaults, strict=True):
+            object.__setattr__(self, name, (getattr(self, name) or default).rstrip("/"))
+        if not self.celery_broker_url:
+            object.__setattr__(self, "celery_broker_url", self.redis_url)
+        faults = list(self._faults())
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def _faults(self) -> list[str]:
+        faults = []
+        if self.trading_mode is TradingMode.LIVE and self.alpaca_paper:
+            faults.append("TRADING_MODE=live needs ALPACA_PAPER=False; they disagree, so nothing starts")
+        if self.trading_mode is not TradingMode.LIVE and not self.alpaca_paper:
+            faults.append(f"ALPACA_PAPER=False needs TRADING_MODE=live, not {self.trading_mode}")
+        if self.trading_mode is TradingMode.LIVE and self.forecasts_file:
+            faults.append("FORECASTS_FILE is for drills and is refused in live mode; unset it")
+        if self.risk_flatten_daily_loss > self.risk_max_daily_loss:
+            faults.append("RISK_FLATTEN_DAILY_LOSS must not be milder than RISK_MAX_DAILY_LOSS")
+        local = self.trading_mode is TradingMode.SIMULATED and self.api_host in {"127.0.0.1", "localhost", "::1"}
+        if not local:
+            secret = self.secret_key.get_secret_value()
+            if secret == DEFAULT_SECRET_KEY or len(secret.encode()) < 32:
+                faults.append("SECRET_KEY is the default or shorter than 32 bytes; set one: openssl rand -hex 32")
+            password = self.admin_password.get_secret_value()
+            if password == DEFAULT_ADMIN_PASSWORD or len(password) < 12:
+                faults.append("ADMIN_PASSWORD is the default or shorter than 12 characters; set a longer one")
+            if self.trading_mode is not TradingMode.SIMULATED and self.alpaca_api_key.get_secret_value() == "simulated":
+                faults.append("ALPACA_API_KEY and ALPACA_API_SECRET are not set")
+        return faults
+
+    @property
+    def limits(self) -> RiskLimits:
+        """The risk limits as the decision takes them (magnitudes)."""
+        return RiskLimits(
+            max_exposure_fraction=self.risk_max_portfolio_exposure,
+            max_positions=self.risk_max_positions,
+            max_position_fraction=self.risk_max_position_size,
+            stop_loss_fraction=-self.risk_stop_loss_pct,
+            take_profit_fraction=self.risk_take_profit_pct,
+            max_daily_loss_fraction=-self.risk_max_daily_loss,
+            flatten_daily_loss_fraction=-self.risk_flatten_daily_loss,
+            max_drawdown_fraction=self.risk_max_drawdown,
+            risk_per_trade_fraction=self.risk_per_trade,
+            target_volatility_fraction=self.risk_target_volatility,
+            price_collar_fraction=self.risk_price_collar,
+            # A price may be as old as one cycle and a half before an entry on it is refused.
+            max_price_age_seconds=max(60.0, 1.5 * self.trading_cycle_seconds),
+        )
+
+    @property
+    def policy(self) -> Policy:
+        """The signal thresholds and rebalancing costs as the decision takes them."""
+        return Policy(
+            buy_threshold=self.ai_signal_buy_threshold,
+            sell_threshold=self.ai_signal_sell_threshold,
+            confidence_threshold=self.ai_confidence_threshold,
+            round_trip_cost_fraction=self.round_trip_cost,
+            rebalance_margin_fraction=self.rebalance_margin,
+        )
+
+
+def is_symbol(text: str) -> bool:
+    """Whether `text` can be a ticker: 1 to 12 characters of A-Z, 0-9, dot, slash, hyphen, starting with a letter or digit."""
+    return (
+        0 < len(text) <= 12
+        and text[0].isalnum()
+        and all((c.isalnum() and c.isascii() and not c.islower()) or c in "./-" for c in text)
+    )
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The process's settings, read once. Raises ConfigurationError naming every fault."""
+    try:
+        return Settings()
+    except ValidationError as fault:
+        lines = [
+            f"  {'.'.join(str(p) for p in error['loc']).upper() or 'settings'}: {error['msg'].removeprefix('Value error, ')}"
+            for error in fault.errors(include_url=False, include_input=False)
+        ]
+        raise ConfigurationError("these settings are wrong:\n" + "\n".join(lines)) from None
