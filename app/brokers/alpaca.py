@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from app.brokers.alpaca_wire import AlpacaWire, harden
+from app.brokers.alpaca_wire import AlpacaWire, harden, instant
 from app.domain.errors import Refused
 from app.domain.instrument import Instrument
 from app.domain.order import Fill, Order, OrderClass, OrderType, Side, ValidatedOrder, VenueOrder
 from app.domain.portfolio import Position
 from app.domain.ports import Account, VenueClock
-from app.runtime.calendar import NEW_YORK, Session
+from app.runtime.calendar import NEW_YORK, Session, TradingCalendar
 
 _PAGE = 500
 _FILL_PAGE = 100
@@ -28,23 +28,27 @@ class AlpacaBroker:
         self._client = TradingClient(key, secret, paper=paper, raw_data=True, url_override=url)
         harden(self._client, timeout_seconds)
         self._wire = wire
+        self._calendar: TradingCalendar | None = None
 
     def clock(self) -> VenueClock:
         """Venue time and session."""
         raw = self._wire.read(lambda: _checked(self._client.get_clock(), "timestamp", "is_open", "next_open", "next_close"))
         return VenueClock(
-            now=_instant(raw["timestamp"]),
+            now=instant(raw["timestamp"]),
             is_open=bool(raw["is_open"]),
-            next_open=_instant(raw["next_open"]),
-            next_close=_instant(raw["next_close"]),
+            next_open=instant(raw["next_open"]),
+            next_close=instant(raw["next_close"]),
         )
 
-    def sessions(self, start: datetime, end: datetime) -> list[Session]:
-        """The venue's own calendar between two days, both included."""
-        from alpaca.trading.requests import GetCalendarRequest
+    def calendar(self) -> TradingCalendar:
+        """The venue's own sessions from 1998 to a year ahead, read once per process."""
+        if self._calendar is None:
+            from alpaca.trading.requests import GetCalendarRequest
 
-        filters = GetCalendarRequest(start=start.date(), end=end.date())
-        return [_session(row) for row in self._wire.read(lambda: _rows(self._client.get_calendar(filters)))]
+            everything = GetCalendarRequest(start=date(1998, 1, 1), end=date(2099, 12, 31))
+            rows = self._wire.read(lambda: _rows(self._client.get_calendar(everything)))
+            self._calendar = TradingCalendar([_session(row) for row in rows])
+        return self._calendar
 
     def account(self) -> Account:
         """Cash, equity, buying power."""
@@ -71,12 +75,13 @@ class AlpacaBroker:
             for row in rows
         }
 
-    def orders(self, *, since: datetime) -> list[VenueOrder]:
-        """Every open order, and every order submitted after `since` whatever its state."""
-        found = {
-            row["id"]: row for status, after in (("open", None), ("closed", since)) for row in self._order_pages(status, after)
-        }
-        return [_venue_order(row) for row in found.values()]
+    def open_orders(self) -> list[VenueOrder]:
+        """Every order that may still fill; bracket legs included, flat."""
+        return [_venue_order(row) for row in self._order_pages("open", None)]
+
+    def closed_orders(self, *, since: datetime) -> list[VenueOrder]:
+        """Every finished order submitted after `since`; bracket legs included, flat."""
+        return [_venue_order(row) for row in self._order_pages("closed", since)]
 
     def fills(self, *, since: datetime) -> list[Fill]:
         """Every execution at or after `since`, oldest first."""
@@ -135,7 +140,7 @@ class AlpacaBroker:
             rows.extend(page)
             if len(page) < _PAGE:
                 return rows
-            until = _instant(page[-1]["submitted_at"])
+            until = instant(page[-1]["submitted_at"])
 
 
 def _request(order: Order) -> Any:
@@ -183,7 +188,7 @@ def _venue_order(row: Mapping[str, Any], parent: str | None = None) -> VenueOrde
         filled_quantity=Decimal(row.get("filled_qty") or "0"),
         filled_average_price=Decimal(average) if average else None,
         status=str(row["status"]),
-        submitted_at=_instant(row["submitted_at"]),
+        submitted_at=instant(row["submitted_at"]),
         limit_price=_decimal(row.get("limit_price")),
         stop_price=_decimal(row.get("stop_price")),
         parent_order_id=parent,
@@ -199,15 +204,15 @@ def _fill(row: Mapping[str, Any]) -> Fill:
         side=Side.BUY if row["side"] == "buy" else Side.SELL,
         quantity=Decimal(row["qty"]),
         price=Decimal(row["price"]),
-        filled_at=_instant(row["transaction_time"]),
+        filled_at=instant(row["transaction_time"]),
     )
 
 
 def _session(row: Mapping[str, Any]) -> Session:
-    def instant(clock: str) -> datetime:
+    def at(clock: str) -> datetime:
         return datetime.fromisoformat(f"{row['date']}T{clock}").replace(tzinfo=NEW_YORK).astimezone(UTC)
 
-    return Session(datetime.fromisoformat(row["date"]).date(), instant(row["open"]), instant(row["close"]))
+    return Session(datetime.fromisoformat(row["date"]).date(), at(row["open"]), at(row["close"]))
 
 
 def _checked(answer: Any, *fields: str) -> dict[str, Any]:
@@ -225,12 +230,3 @@ def _rows(answer: Any) -> list[dict[str, Any]]:
 
 def _decimal(text: Any) -> Decimal | None:
     return None if text is None else Decimal(str(text))
-
-
-def _instant(text: str) -> datetime:
-    # Alpaca sends nanoseconds; Python reads six digits of a fraction.
-    head, dot, tail = text.partition(".")
-    if dot:
-        digits = tail.rstrip("Z").split("+")[0].split("-")[0]
-        text = f"{head}.{digits[:6].ljust(6, '0')}{tail[len(digits) :]}"
-    return datetime.fromisoformat(text).astimezone(UTC)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 
-from app.brokers.alpaca import _instant
-from app.brokers.alpaca_wire import AlpacaWire, harden
+from app.brokers.alpaca_wire import AlpacaWire, harden, instant
 from app.domain.bar import DAILY, BarSeries, Snapshot
 from app.domain.errors import InvalidInput
 from app.runtime.calendar import NEW_YORK, TradingCalendar
@@ -21,23 +20,33 @@ TIMEFRAMES = (*_MINUTES, DAILY)
 class AlpacaData:
     """Implements `domain.ports.MarketData`."""
 
-    def __init__(self, *, key: str, secret: str, url: str, feed: str, timeout_seconds: float, wire: AlpacaWire) -> None:
+    def __init__(
+        self,
+        *,
+        key: str,
+        secret: str,
+        url: str,
+        feed: str,
+        timeout_seconds: float,
+        wire: AlpacaWire,
+        calendar: Callable[[], TradingCalendar],
+    ) -> None:
         from alpaca.data.historical import StockHistoricalDataClient
 
         self._client = StockHistoricalDataClient(key, secret, raw_data=True, url_override=url)
         harden(self._client, timeout_seconds)
         self._feed = feed
         self._wire = wire
+        self._calendar = calendar
 
-    def daily_bars(
-        self, symbols: Sequence[str], *, start: datetime, end: datetime, calendar: TradingCalendar
-    ) -> dict[str, BarSeries]:
-        """Daily bars complete by `end`, split-adjusted, one request a page of 10,000 rows; symbols without data are absent."""
+    def daily_bars(self, symbols: Sequence[str], *, start: datetime, end: datetime) -> dict[str, BarSeries]:
+        """Daily bars from `start` that were complete by `end`, split-adjusted, one request per 10,000 rows; symbols without data are absent."""
         rows = self._bars(list(symbols), DAILY, start=start, end=end)
+        calendar = self._calendar()
         series = {symbol: _daily_series(symbol, bars, calendar) for symbol, bars in rows.items() if bars}
         return {symbol: bars.known_by(end) for symbol, bars in series.items()}
 
-    def recent_bars(self, symbol: str, *, timeframe: str, limit: int, end: datetime, calendar: TradingCalendar) -> BarSeries:
+    def recent_bars(self, symbol: str, *, timeframe: str, limit: int, end: datetime) -> BarSeries:
         """The newest `limit` bars of one symbol complete by `end`."""
         if timeframe not in TIMEFRAMES:
             raise InvalidInput(f"timeframe must be one of {', '.join(TIMEFRAMES)}, not {timeframe}")
@@ -45,7 +54,9 @@ class AlpacaData:
         sessions = -(-limit * minutes // 390) + 5
         start = end - timedelta(days=sessions * 7 / 5 + 7)
         rows = self._bars([symbol], timeframe, start=start, end=end).get(symbol, [])
-        series = _daily_series(symbol, rows, calendar) if timeframe == DAILY else _intraday_series(symbol, rows, timeframe)
+        series = (
+            _daily_series(symbol, rows, self._calendar()) if timeframe == DAILY else _intraday_series(symbol, rows, timeframe)
+        )
         return series.known_by(end).last(limit)
 
     def snapshots(self, symbols: Sequence[str]) -> dict[str, Snapshot]:
@@ -71,13 +82,13 @@ class AlpacaData:
 
 
 def _daily_series(symbol: str, rows: list[dict[str, Any]], calendar: TradingCalendar) -> BarSeries:
-    labels = [_instant(row["t"]) for row in rows]
+    labels = [instant(row["t"]) for row in rows]
     known_at = calendar.known_at([label.astimezone(NEW_YORK).date() for label in labels])
     return _series(symbol, DAILY, labels, known_at, rows)
 
 
 def _intraday_series(symbol: str, rows: list[dict[str, Any]], timeframe: str) -> BarSeries:
-    labels = [_instant(row["t"]) for row in rows]
+    labels = [instant(row["t"]) for row in rows]
     ends = np.array([int(label.timestamp()) + _MINUTES[timeframe] * 60 for label in labels], dtype=np.int64)
     return _series(symbol, timeframe, labels, ends, rows)
 
@@ -102,5 +113,6 @@ def _series(symbol: str, timeframe: str, labels: list[datetime], known_at: Any, 
 def _snapshot(symbol: str, row: dict[str, Any]) -> Snapshot:
     trade = row.get("latestTrade") or {}
     price, at = trade.get("p"), trade.get("t")
-    usable = isinstance(price, (int, float)) and at is not None
-    return Snapshot(symbol=symbol, price=float(price) if usable else float("nan"), priced_at=_instant(at) if usable else None)
+    if not isinstance(price, (int, float)) or not isinstance(at, str):
+        return Snapshot(symbol=symbol, price=float("nan"), priced_at=None)
+    return Snapshot(symbol=symbol, price=float(price), priced_at=instant(at))

@@ -6,6 +6,7 @@ alpaca-py 0.44 sends without a timeout and repeats POST /orders on 429 and 504; 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from http import HTTPStatus
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,9 +30,9 @@ class _TimedAdapter(HTTPAdapter):
         self._timeout_seconds = timeout_seconds
         super().__init__(max_retries=0, pool_maxsize=8)
 
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         options["timeout"] = (min(5.0, self._timeout_seconds), self._timeout_seconds)
-        return super().send(request, **options)
+        return super().send(request, *args, **options)
 
 
 def harden(client: RESTClient, timeout_seconds: float) -> None:
@@ -116,3 +117,13 @@ def _never_connected(error: Exception) -> bool:
 
 def _brief(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error)[:160]}"
+
+
+def instant(text: str) -> datetime:
+    """An instant as Alpaca writes it, aware UTC."""
+    # Alpaca sends nanoseconds; Python reads six digits of a fraction.
+    head, dot, tail = text.partition(".")
+    if dot:
+        digits = tail.rstrip("Z").split("+")[0].split("-")[0]
+        text = f"{head}.{digits[:6].ljust(6, '0')}{tail[len(digits) :]}"
+    return datetime.fromisoformat(text).astimezone(UTC)
