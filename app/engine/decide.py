@@ -44,6 +44,7 @@ def decide(view: MarketView, book: Book, context: Context, limits: RiskLimits, p
         policy,
     )
     next_risk, alerts = _next_risk(risk, outcome.standing, view.decided_at)
+    next_risk = next_risk if next_risk == book.risk else replace(next_risk, epoch=book.risk.epoch + 1)
     case = _Case(view=view, book=book, context=context, limits=limits, market=market, outcome=outcome)
     orders, refusals = _orders(case, next_risk.trading_state)
     return Decision(
@@ -263,7 +264,9 @@ def _cancels(book: Book, orders: tuple[ValidatedOrder, ...]) -> tuple[str, ...]:
     return tuple(
         order.client_order_id
         for order in book.open_orders
-        if order.at_venue and (order.purpose is Purpose.ENTRY or (order.protective and order.symbol in leaving))
+        if order.at_venue
+        and not order.external
+        and (order.purpose is Purpose.ENTRY or (order.protective and order.symbol in leaving))
     )
 
 

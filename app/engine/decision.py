@@ -37,7 +37,8 @@ class MarketView:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenOrder:
     """An order that may still fill. quantity: units not yet filled. price: the most a buy may pay, None if unbounded.
-    protective: a take-profit or stop-loss leg resting at the venue. at_venue: False while its fate is still to be looked up."""
+    protective: a take-profit or stop-loss leg resting at the venue. at_venue: False while its fate is still to be
+    looked up. external: placed by a person; counted, never touched."""
 
     client_order_id: str
     symbol: str
@@ -47,6 +48,7 @@ class OpenOrder:
     price: Decimal | None
     protective: bool = False
     at_venue: bool = True
+    external: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
