@@ -40,7 +40,7 @@ class AlpacaData:
         self._calendar = calendar
 
     def daily_bars(self, symbols: Sequence[str], *, start: datetime, end: datetime) -> dict[str, BarSeries]:
-        """Daily bars from `start` that were complete by `end`, split-adjusted, one request per 10,000 rows; symbols without data are absent."""
+        """Daily bars from `start` that were complete by `end`, split-adjusted; symbols without data are absent."""
         rows = self._bars(list(symbols), DAILY, start=start, end=end)
         calendar = self._calendar()
         series = {symbol: _daily_series(symbol, bars, calendar) for symbol, bars in rows.items() if bars}
