@@ -84,7 +84,7 @@ class LightGbmMember:
         """Read a booster back; the payload must have been verified before."""
         import lightgbm
 
-        return cls(lightgbm.Booster(model_str=payload.decode("ascii"), params={"num_threads": 1, "verbosity": -1}), scale)
+        return cls(lightgbm.Booster(model_str=payload.decode("ascii")), scale)
 
     def predict(self, features: Floats) -> Floats:
         """Forecast returns, shape (n_rows,)."""
