@@ -65,7 +65,7 @@ $(VENV)/.ready: requirements.txt | $(VENV)/bin/python
 	@echo "Installing what the product needs (once; about a minute)"
 	@$(call install,requirements.txt)
 	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "alpha_trader.pth").write_text("$(CURDIR)\n")'
-	@printf '#!%s\nimport sys\n\nfrom app.cli import main\n\nsys.exit(main())\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/trader
+	@printf '#!/bin/sh\nexec "%s" -m app.cli "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/trader
 	@chmod +x $(BIN)/trader
 	@touch $@
 
