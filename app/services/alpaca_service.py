@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from app.services.database_service import DatabaseService
-
 from app.domain.bar import DAILY, BarSeries, Snapshot
 from app.domain.errors import VenueError
 from app.domain.instrument import Instrument
@@ -18,6 +16,7 @@ from app.domain.order import Fill, ValidatedOrder, VenueOrder
 from app.domain.portfolio import Position
 from app.domain.ports import Account, Broker, Clock, MarketData, VenueClock
 from app.runtime.calendar import TradingCalendar
+from app.services.database_service import DatabaseService
 
 FORECAST_DAYS = 260  # calendar days that hold the 120 completed sessions a forecast needs, holidays included
 TRAINING_DAYS = 2_600  # about 1,800 sessions

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
-from app.services.database_service import DatabaseService
 
 from app.domain.errors import OutcomeUnknown, Refused, TryAgain
 from app.domain.order import ValidatedOrder
 from app.domain.order_state import OrderEvent
 from app.engine.decision import Decision
 from app.services.alpaca_service import AlpacaService
+from app.services.database_service import DatabaseService
 from app.services.reconciliation import venue_event
 
 log = structlog.get_logger()

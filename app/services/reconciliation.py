@@ -12,15 +12,15 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import structlog
-from app.services.database_service import DatabaseService
 
 from app.domain.errors import VenueError
 from app.domain.order import VenueOrder
-from app.domain.order_state import OrderEvent, OrderState
+from app.domain.order_state import OrderEvent, OrderState, advance
 from app.domain.portfolio import Portfolio, Position
 from app.domain.ports import Account
 from app.domain.records import IntentOrigin, IntentRecord
 from app.services.alpaca_service import AlpacaService
+from app.services.database_service import DatabaseService
 
 log = structlog.get_logger()
 
@@ -96,9 +96,9 @@ class Reconciler:
             closed = {}
         for intent in unsettled:
             order = seen.get(intent.client_order_id)
-            if order is not None:
+            if order is not None and _is_news(intent, order):
                 self._database.settle_intent(intent.client_order_id, venue_event(order), venue_order=order)
-            elif intent.state in _IN_FLIGHT:
+            elif order is None and intent.state in _IN_FLIGHT:
                 self._look_up(intent, now)
         self._adopt_strangers(unsettled, at_venue)
         booked = self._database.book_fills(self._venue.fills(self._fills_since()))
@@ -149,6 +149,12 @@ class Reconciler:
         if abs(ours.cash - account.cash) >= Decimal("0.01"):
             differences.append(f"cash: our books {ours.cash:.2f}, the venue {account.cash:.2f}")
         return tuple(differences)
+
+
+def _is_news(intent: IntentRecord, order: VenueOrder) -> bool:
+    """Whether the venue tells more than we have written down; most resting orders have nothing new to say."""
+    known = (intent.venue_order_id, intent.filled_quantity) == (order.venue_order_id, order.filled_quantity)
+    return not known or advance(intent.state, venue_event(order)) is not intent.state
 
 
 def _match(intents: Iterable[IntentRecord], orders: Iterable[VenueOrder]) -> dict[str, VenueOrder]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from app.services.database_service import DatabaseService
 from pydantic import TypeAdapter, ValidationError
 
 from app.domain.errors import Conflict
@@ -21,6 +20,7 @@ from app.domain.records import EquityPoint
 from app.domain.trading_state import RiskState, TradingState
 from app.risk.breakers import Cause
 from app.risk.limits import RiskLimits
+from app.services.database_service import DatabaseService
 
 log = structlog.get_logger()
 _STATE: TypeAdapter[RiskState] = TypeAdapter(RiskState)

@@ -15,7 +15,6 @@ from time import perf_counter
 from typing import Any
 
 import structlog
-from app.services.database_service import DatabaseService
 
 from app.domain.bar import Snapshot
 from app.domain.errors import AlphaTraderError, NotFound
@@ -35,6 +34,7 @@ from app.runtime import metrics
 from app.runtime.calendar import midnight_new_york, session_day
 from app.runtime.owner import is_alive, this_process
 from app.services.alpaca_service import AlpacaService
+from app.services.database_service import DatabaseService
 from app.services.execution import Execution, Executor
 from app.services.reconciliation import Reconciled, Reconciler
 from app.services.risk_manager import RiskManager
