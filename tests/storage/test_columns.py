@@ -46,7 +46,9 @@ def back(database: Database, name: str, values: list) -> list:
 
 
 @SHARED
-@given(st.lists(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20), min_size=1, max_size=20))
+@given(
+    st.lists(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20), min_size=1, max_size=20)
+)
 def test_decimals_come_back_exactly(samples, values):
     assert back(samples, "number", values) == values
 
