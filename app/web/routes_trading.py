@@ -63,7 +63,7 @@ def orders(query: HistoryQuery) -> Response:
 def fills(query: HistoryQuery) -> Response:
     """Fills as booked, newest first."""
     rows = services().database.fills(limit=query.limit, symbol=query.symbol)
-    return jsonify({"fills": [wire.fields(row) for row in rows]})
+    return jsonify({"fills": [wire.fill(row) for row in rows]})
 
 
 @api.get("/api/equity", summary="Equity curve", responses={200: Equity})
