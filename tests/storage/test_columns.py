@@ -1,3 +1,4 @@
+# ruff: noqa: DTZ001 - hypothesis takes bounds without a zone, and a naive instant is what is refused
 from __future__ import annotations
 
 import json
@@ -46,7 +47,9 @@ def back(database: Database, name: str, values: list) -> list:
 
 
 @SHARED
-@given(st.lists(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20), min_size=1, max_size=20))
+@given(
+    st.lists(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20), min_size=1, max_size=20)
+)
 def test_decimals_come_back_exactly(samples, values):
     assert back(samples, "number", values) == values
 
@@ -105,8 +108,10 @@ def test_what_cannot_come_back_is_refused(samples, column, value):
 
 def test_json_forms():
     value = {
-        "nan": float("nan"), "inf": np.float64("inf"), "array": np.array([1.5, np.nan]), "ints": np.array([1, 2]), "count": np.int64(3),
-        "yes": np.bool_(True), "money": Decimal("1.10"), "at": datetime(2024, 3, 1, tzinfo=UTC), "side": Side.BUY, "pair": (1, 2),
+        "nan": float("nan"), "inf": np.float64("inf"), "array": np.array([1.5, np.nan]), "ints": np.array([1, 2]),
+        "count": np.int64(3),
+        "yes": np.bool_(True), "money": Decimal("1.10"), "at": datetime(2024, 3, 1, tzinfo=UTC),
+        "side": Side.BUY, "pair": (1, 2),
     }  # fmt: skip
     assert json.loads(to_json(value)) == {
         "nan": None, "inf": None, "array": [1.5, None], "ints": [1, 2], "count": 3,
