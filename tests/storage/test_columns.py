@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -29,9 +30,10 @@ SHARED = settings(max_examples=30, deadline=None, suppress_health_check=[HealthC
 
 
 @pytest.fixture
-def samples(database: Database) -> Database:
+def samples(database: Database) -> Iterator[Database]:
     SAMPLES.create(database.engine)
-    return database
+    yield database
+    SAMPLES.drop(database.engine)
 
 
 def back(database: Database, name: str, values: list) -> list:

@@ -85,7 +85,8 @@ def test_a_decision_leaves_everything_behind_at_once(ledger):
     ledger.save_risk_state(risk(0))
     bought = record(
         reason=Reason.BUY_SIGNAL, side=Side.BUY, quantity=Decimal(10), expected_return=float("nan"),
-        members=(0.01, float("nan")), sizing={"exposure": 12.5, "buying_power": float("inf")}, sizing_bound="exposure", detail="x\0y",
+        members=(0.01, float("nan")), sizing={"exposure": 12.5, "buying_power": float("inf")},
+        sizing_bound="exposure", detail="x\0y",
     )  # fmt: skip
     made = decision(sell, buy, records=(bought, record("MSFT")), state=halted, alerts=("Daily loss reached.",))
     ledger.record_decision("c1", made, inputs={"price": [1.5, float("nan")]}, orders_expire_at=LATER)

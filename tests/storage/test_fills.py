@@ -6,14 +6,13 @@ from decimal import Decimal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete
 
 from app.domain.errors import Conflict
 from app.domain.order import Fill, Purpose, Side
 from app.domain.portfolio import Portfolio, Position, apply_fill
 from app.domain.records import AccountRecord
 from app.services.database_service import DatabaseService
-from app.storage.tables import METADATA
+from tests.databases import wipe
 from tests.storage.made import T0, after, decided, exit_order, fill, order, venue_order
 
 CASH = Decimal("100000.00")
@@ -54,7 +53,7 @@ def executions(draw: st.DrawFn) -> list[Fill]:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fills=executions(), data=st.data())
 def test_fills_in_any_order_and_repeated_give_the_fold(database, hand_clock, fills, data):
-    database.write(lambda c: [c.execute(delete(table)) for table in reversed(METADATA.sorted_tables)])
+    wipe(database)
     ledger = DatabaseService(database, hand_clock)
     ledger.open_account("a", CASH, T0)
     reports = data.draw(st.permutations(fills + data.draw(st.lists(st.sampled_from(fills), max_size=6))))
@@ -117,7 +116,8 @@ def test_entries_and_exits_are_counted_by_order(ledger):
         [
             fill("e0", "v0", filled_at=after(1)),
             fill("e1", "v1", quantity=half), fill("e2", "v1", quantity=half),
-            fill("e3", "v2", symbol="KO", side=sell), fill("e4", "v3", side=sell), fill("e5", "unheard", symbol="KO", side=sell),
+            fill("e3", "v2", symbol="KO", side=sell), fill("e4", "v3", side=sell),
+            fill("e5", "unheard", symbol="KO", side=sell),
         ]
     )  # fmt: skip
     assert ledger.entries_and_exits(after(2)) == ({"AAPL": 1}, {"KO": 2, "AAPL": 1})
@@ -131,6 +131,6 @@ def test_entries_and_exits_are_counted_by_order(ledger):
 def test_messages_of_fills_read_well(ledger):
     ledger.open_account("a", CASH, T0)
     ledger.book_fills(
-        [fill("e1"), fill("e2", side=Side.SELL, quantity=Decimal("100"), price=Decimal("0.5000"), filled_at=after(11))]
+        [fill("e1"), fill("e2", side=Side.SELL, quantity=Decimal(100), price=Decimal("0.5000"), filled_at=after(11))]
     )
     assert [message.message for message in ledger.outbox_pending()] == ["Bought 10 AAPL at 180.05", "Sold 100 AAPL at 0.5"]
