@@ -72,6 +72,7 @@ def decision(
 ) -> Decision:
     values: dict[str, Any] = {
         "decided_at": T0,
+        "cancels": (),
         "orders": tuple(ValidatedOrder(one) for one in orders),
         "records": records,
         "risk": state or risk(),

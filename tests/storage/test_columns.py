@@ -1,6 +1,8 @@
+# ruff: noqa: DTZ001 - hypothesis takes bounds without a zone, and a naive instant is what is refused
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -28,9 +30,10 @@ SHARED = settings(max_examples=30, deadline=None, suppress_health_check=[HealthC
 
 
 @pytest.fixture
-def samples(database: Database) -> Database:
+def samples(database: Database) -> Iterator[Database]:
     SAMPLES.create(database.engine)
-    return database
+    yield database
+    SAMPLES.drop(database.engine)
 
 
 def back(database: Database, name: str, values: list) -> list:
@@ -107,8 +110,10 @@ def test_what_cannot_come_back_is_refused(samples, column, value):
 
 def test_json_forms():
     value = {
-        "nan": float("nan"), "inf": np.float64("inf"), "array": np.array([1.5, np.nan]), "ints": np.array([1, 2]), "count": np.int64(3),
-        "yes": np.bool_(True), "money": Decimal("1.10"), "at": datetime(2024, 3, 1, tzinfo=UTC), "side": Side.BUY, "pair": (1, 2),
+        "nan": float("nan"), "inf": np.float64("inf"), "array": np.array([1.5, np.nan]), "ints": np.array([1, 2]),
+        "count": np.int64(3),
+        "yes": np.bool_(True), "money": Decimal("1.10"), "at": datetime(2024, 3, 1, tzinfo=UTC),
+        "side": Side.BUY, "pair": (1, 2),
     }  # fmt: skip
     assert json.loads(to_json(value)) == {
         "nan": None, "inf": None, "array": [1.5, None], "ints": [1, 2], "count": 3,
