@@ -1,0 +1,1 @@
+"""Storage: what survives a restart, in the database and in files."""
