@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from app.engine.decision import Book, Context, MarketView
 from app.risk.limits import Policy, RiskLimits
 
 _T = TypeVar("_T")
-_Forecasts = dict[str, Forecast | NoForecast]
+_Forecasts = Mapping[str, Forecast | NoForecast]
 # What a venue said is recorded even when it is no number; a tuple around it, because a dataclass takes no settings.
 _EXACTLY = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="strings")
 _BOOK: TypeAdapter[tuple[Book]] = TypeAdapter(tuple[Book], config=_EXACTLY)
