@@ -231,3 +231,11 @@ class CeleryTaskQueue:
             self._records.fail_task(task_id, "the task queue could not be reached")
             raise TryAgain("the task queue cannot be reached", code="queue_unavailable") from fault
         return task_id
+
+    def ping(self) -> None:
+        """Returns when the broker answers; else TryAgain."""
+        try:
+            with self._celery.connection_for_write(connect_timeout=1.0) as connection:
+                connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=1.0)
+        except (OperationalError, RedisError, OSError) as fault:
+            raise TryAgain("the task queue cannot be reached", code="queue_unavailable") from fault
