@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from celery.signals import setup_logging
+from celery.signals import beat_init, setup_logging
 
 from app.celery_config import make_celery
 from app.config import settings
@@ -31,3 +31,9 @@ def _configure_log(**_: object) -> None:
     from app.runtime import log  # type: ignore[attr-defined, unused-ignore]
 
     log.configure(settings(), os.environ.get("ALPHA_TRADER_ROLE", "worker"))
+
+
+@beat_init.connect
+def _beat_is_ready(**_: object) -> None:
+    """Its schedule is loaded and its clock has been read: whoever waits for that finds the pid in this file."""
+    (settings().state_dir / "beat.pid").write_text(str(os.getpid()))

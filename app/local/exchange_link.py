@@ -30,8 +30,8 @@ class ExchangeLink:
     def is_healthy(self) -> bool:
         """Whether it answers."""
         try:
-            self.now()
-        except (TryAgain, Refused, KeyError, ValueError):
+            self._call("/v2/clock", timeout=2.0)
+        except (TryAgain, Refused):
             return False
         return True
 
@@ -52,12 +52,12 @@ class ExchangeLink:
         answer: dict[str, Any] = self._call("/sim/state")
         return answer
 
-    def _call(self, path: str, body: object = None) -> Any:
+    def _call(self, path: str, body: object = None, *, timeout: float | None = None) -> Any:
         request = urllib.request.Request(  # noqa: S310 - our own exchange on the loopback address
             self._url + path, data=None if body is None else json.dumps(body).encode(), headers=_HEADERS
         )
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=timeout or self._timeout) as answer:  # noqa: S310
                 return json.load(answer)
         except urllib.error.HTTPError as fault:
             words = fault.read(2000).decode(errors="replace")

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,11 +55,12 @@ class _Run:
 
 
 class Supervisor:
-    """Keeps roles alive. `say` gets one line for each thing a person should know."""
+    """Keeps roles alive. `say` gets one line for each thing a person should know. backoff: seconds before each new start."""
 
-    def __init__(self, logs_dir: Path, *, say: Callable[[str], None]) -> None:
+    def __init__(self, logs_dir: Path, *, say: Callable[[str], None], backoff: Sequence[float] = _BACKOFF_SECONDS) -> None:
         self._logs = logs_dir
         self._say = say
+        self._backoff = backoff
         self._runs: dict[str, _Run] = {}
         logs_dir.mkdir(parents=True, exist_ok=True)
 
@@ -140,9 +141,9 @@ class Supervisor:
         run.exits.append(run.process.returncode)
         run.process = None
         run.crashes = 1 if now - run.started_at > _CALM_SECONDS else run.crashes + 1
-        if run.crashes > len(_BACKOFF_SECONDS):
+        if run.crashes > len(self._backoff):
             raise RoleFailed(f"{run.role.name} died {run.crashes} times in a row{self._log_end(run.role.name)}")
-        wait = _BACKOFF_SECONDS[run.crashes - 1]
+        wait = self._backoff[run.crashes - 1]
         run.due_at = now + wait
         self._say(f"{run.role.name} {_ended(run.exits[-1])}; starting it again")
 

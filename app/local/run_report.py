@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
+from app.domain.errors import Conflict
 from app.local.terminal import CycleLine, RunSummary
 
 _TOP_REASONS = 8
@@ -91,7 +92,11 @@ class RunReport:
     @property
     def positions(self) -> int:
         """How many holdings the ledger has."""
-        return sum(1 for position in self._ledger.portfolio().positions.values() if position.quantity)
+        try:
+            portfolio = self._ledger.portfolio()
+        except Conflict:  # the books are not open yet
+            return 0
+        return sum(1 for position in portfolio.positions.values() if position.quantity)
 
     def completed(self) -> int:
         """Cycles that finished as they should."""

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -16,7 +17,7 @@ import structlog
 from celery.exceptions import SoftTimeLimitExceeded
 
 from app.celery_config import UNFINISHED, TaskRecord
-from app.domain.errors import AlphaTraderError, NotFound
+from app.domain.errors import AlphaTraderError, Conflict, NotFound
 from app.tasks.process import Database, Services, services
 
 Progress = Callable[[int, int, str], None]
@@ -40,7 +41,7 @@ def run_recorded(message_id: str, kind: str, work: Work, *, scheduled: Mapping[s
         _log.info("task_already_ended", task_id=record.task_id, kind=kind, state=str(record.state))
         return None
     if record.state == "running":
-        database.fail_task(record.task_id, "the process that ran it died; start it again")
+        _fail(database, record.task_id, "the process that ran it died; start it again")
         return database.task(record.task_id)
     database.start_task(record.task_id)
     log = _log.bind(task_id=record.task_id, kind=kind)
@@ -50,15 +51,20 @@ def run_recorded(message_id: str, kind: str, work: Work, *, scheduled: Mapping[s
         database.finish_task(record.task_id, plain(result))
         log.info("task_done")
     except SoftTimeLimitExceeded:
-        database.fail_task(record.task_id, "it took longer than a task of this kind may")
         log.error("task_too_long")
+        _fail(database, record.task_id, "it took longer than a task of this kind may")
     except AlphaTraderError as fault:
-        database.fail_task(record.task_id, fault.message)
         log.warning("task_failed", code=fault.code, error=fault.message)
-    except Exception as fault:
-        database.fail_task(record.task_id, f"{type(fault).__name__}: {fault}")
+        _fail(database, record.task_id, fault.message)
+    except Exception as fault:  # the edge of the process: the record must not stay running
         log.exception("task_broke")
+        _fail(database, record.task_id, f"{type(fault).__name__}: {fault}")
     return database.task(record.task_id)
+
+
+def _fail(database: Database, task_id: str, error: str) -> None:
+    with suppress(Conflict):  # ended meanwhile by somebody who took this process for dead
+        database.fail_task(task_id, error)
 
 
 def find_record(database: Database, task_id: str) -> TaskRecord | None:
