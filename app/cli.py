@@ -44,7 +44,7 @@ Speed = Annotated[float, typer.Option(min=0.0, help="Simulated seconds per secon
 
 
 @cli.command(epilog="Examples: trader up --cycles 3   |   trader up --data bars.parquet --start 2022-03-01 --speed 600")
-def up(  # noqa: PLR0917 - options, all given by name
+def up(
     data: Data = None,
     start: Start = None,
     symbols: Symbols = None,
@@ -78,7 +78,7 @@ def up(  # noqa: PLR0917 - options, all given by name
 
 
 @cli.command(epilog="Example: trader simulator --port 5801 --data bars.parquet --start 2022-03-01 --speed 60 --skip-closed")
-def simulator(  # noqa: PLR0917 - options, all given by name
+def simulator(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 5801,
     data: Data = None,
