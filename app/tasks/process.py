@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from celery.signals import worker_process_init, worker_process_shutdown
 
 from app.celery_config import TaskRecord
+from app.domain.errors import VenueError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -126,7 +128,8 @@ def die_with_parent() -> None:
 def _prepare(**_: object) -> None:
     die_with_parent()  # a pool child whose worker was killed would go on alone, with its task
     if os.environ.get("ALPHA_TRADER_ROLE") == PREPARED_ROLE:
-        services()
+        with contextlib.suppress(VenueError):  # a venue that is away now is asked again by the first cycle
+            services().trading.prepare()
 
 
 @worker_process_shutdown.connect
