@@ -6,12 +6,10 @@ the steps in order, and sees to it that each cycle ends with a recorded outcome.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from time import perf_counter
 from typing import Any
 
 import structlog
@@ -19,29 +17,25 @@ import structlog
 from app.domain.bar import Snapshot
 from app.domain.errors import AlphaTraderError, NotFound
 from app.domain.forecast import Forecaster
-from app.domain.order import Purpose
-from app.domain.order_state import OrderState
 from app.domain.portfolio import Portfolio
-from app.domain.ports import Account, Clock, VenueClock
-from app.domain.records import ClaimOutcome, EquityPoint, IntentOrigin, IntentRecord
-from app.domain.trading_state import RiskState
+from app.domain.ports import Clock, VenueClock
+from app.domain.records import ClaimOutcome, EquityPoint
 from app.engine.decide import decide
-from app.engine.decision import Book, Context, Decision, OpenOrder, SymbolRecord
+from app.engine.decision import Decision, SymbolRecord
 from app.engine.recording import Inputs, to_json
-from app.engine.view import market_view
 from app.risk.limits import Policy, RiskLimits
 from app.runtime import metrics
-from app.runtime.calendar import midnight_new_york, session_day
+from app.runtime.calendar import session_day
 from app.runtime.owner import is_alive, this_process
+from app.runtime.stopwatch import Stopwatch
 from app.services.alpaca_service import AlpacaService
+from app.services.collector import Collector
 from app.services.database_service import DatabaseService
 from app.services.execution import Execution, Executor
 from app.services.reconciliation import Reconciled, Reconciler
 from app.services.risk_manager import RiskManager
 
 log = structlog.get_logger()
-
-STRATEGY = "ensemble"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,21 +48,6 @@ class CycleReport:
     orders: int = 0
     fills: int = 0
     equity: Decimal | None = None
-
-
-@dataclass(slots=True)
-class _Stopwatch:
-    """Seconds per stage of a cycle."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started = perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + perf_counter() - started, 6)
 
 
 class TradingService:
@@ -88,14 +67,14 @@ class TradingService:
         cycle_seconds: int,
     ) -> None:
         self._venue = venue
-        self._forecaster = forecaster
         self._risk = risk
         self._database = database
         self._clock = clock
         self._symbols = symbols
-        self._limits = limits
-        self._policy = policy
         self._cycle_seconds = cycle_seconds
+        self._collector = Collector(
+            venue=venue, forecaster=forecaster, database=database, symbols=symbols, limits=limits, policy=policy
+        )
         self._reconciler = Reconciler(venue=venue, database=database)
         self._executor = Executor(venue=venue, database=database)
 
@@ -127,7 +106,7 @@ class TradingService:
         account, held = self._venue.account(), self._venue.positions()
         state = self._risk.peek(account, _session(venue_clock.now), venue_clock.now)
         portfolio = Portfolio(cash=account.cash, positions=held)
-        inputs = self._inputs("signal", venue_clock, account, portfolio, state, differences=())
+        inputs = self._collector.collect("signal", venue_clock, account, portfolio, state, reconciled=True, watch=Stopwatch())
         decision = _decide(inputs)
         return next(record for record in decision.records if record.symbol == symbol)
 
@@ -153,8 +132,7 @@ class TradingService:
 
     # -- one claimed cycle ---------------------------------------------------------------------------------------------
     def _run_claimed(self, cycle_id: str, slot: datetime, venue_clock: VenueClock) -> CycleReport:
-        started = perf_counter()
-        watch = _Stopwatch()
+        watch = Stopwatch()
         equity: EquityPoint | None = None
         try:
             if venue_clock.is_open:
@@ -171,22 +149,24 @@ class TradingService:
                 CycleReport(cycle_id=cycle_id, outcome="failed", detail=f"{type(error).__name__}: {error}"), watch, None
             )
             raise
-        seconds = perf_counter() - started
-        watch.seconds["total"] = round(seconds, 6)
+        seconds = watch.total()
         self._finish(report, watch, equity)
         metrics.observe_cycle(report.outcome, seconds, finished_at=venue_clock.now.timestamp())
         log.info("cycle_finished", outcome=report.outcome, detail=report.detail, seconds=round(seconds, 3))
         return report
 
     def _trade(
-        self, cycle_id: str, slot: datetime, venue_clock: VenueClock, watch: _Stopwatch
+        self, cycle_id: str, slot: datetime, venue_clock: VenueClock, watch: Stopwatch
     ) -> tuple[CycleReport, EquityPoint | None]:
         now = venue_clock.now
         self._database.expire_ready_intents(before_cycle=cycle_id)
         with watch.stage("reconcile"):
             books = self._reconciler.reconcile(now)
         state = self._risk.current(books.account, _session(now), now)
-        inputs = self._inputs(cycle_id, venue_clock, books.account, books.portfolio, state, books.differences, watch)
+        agree = not books.differences
+        inputs = self._collector.collect(
+            cycle_id, venue_clock, books.account, books.portfolio, state, reconciled=agree, watch=watch
+        )
         with watch.stage("decide"):
             decision = _decide(inputs)
         with watch.stage("commit"):
@@ -211,51 +191,7 @@ class TradingService:
         )
         return report, equity
 
-    def _inputs(
-        self,
-        cycle_id: str,
-        venue_clock: VenueClock,
-        account: Account,
-        portfolio: Portfolio,
-        state: RiskState,
-        differences: tuple[str, ...],
-        watch: _Stopwatch | None = None,
-    ) -> Inputs:
-        """Collect and forecast: everything the decision takes, as known at the venue's now."""
-        watch = watch or _Stopwatch()
-        now = venue_clock.now
-        # A holding off the watch list is watched too, so that its stop and the account's value can be judged.
-        symbols = self._symbols + tuple(sorted(set(portfolio.positions) - set(self._symbols)))
-        with watch.stage("collect"):
-            snapshots = self._venue.snapshots(symbols)
-            bars = self._venue.daily_history(now)
-            instruments = self._venue.instruments()
-        with watch.stage("forecast"):
-            forecasts = self._forecaster.forecast(bars, now)
-        view = market_view(
-            decided_at=now, symbols=symbols, snapshots=snapshots, bars=bars, forecasts=forecasts, is_open=venue_clock.is_open
-        )
-        book = self._book(account, portfolio, state, now, reconciled=not differences)
-        context = Context(account_id=account.account_id, strategy=STRATEGY, cycle_id=cycle_id, instruments=instruments)
-        return Inputs(view=view, book=book, context=context, limits=self._limits, policy=self._policy)
-
-    def _book(self, account: Account, portfolio: Portfolio, state: RiskState, now: datetime, *, reconciled: bool) -> Book:
-        entries, exits = self._database.entries_and_exits(midnight_new_york(session_day(now)))
-        return Book(
-            session=_session(now),
-            cash=portfolio.cash,
-            equity=account.equity,
-            previous_close_equity=account.previous_close_equity,
-            buying_power=account.buying_power,
-            positions=dict(portfolio.positions),
-            open_orders=tuple(_open_order(intent) for intent in self._database.unsettled_intents()),
-            risk=state,
-            entries_today=entries,
-            exits_today=exits,
-            reconciled=reconciled and not account.trading_blocked,
-        )
-
-    def _finish(self, report: CycleReport, watch: _Stopwatch, equity: EquityPoint | None) -> None:
+    def _finish(self, report: CycleReport, watch: Stopwatch, equity: EquityPoint | None) -> None:
         self._database.finish_cycle(
             report.cycle_id,
             outcome=report.outcome,
@@ -295,20 +231,6 @@ def _session(now: datetime) -> str:
 
 def _price(snapshot: Snapshot | None) -> Decimal | None:
     return Decimal(repr(snapshot.price)) if snapshot is not None and snapshot.price > 0 else None
-
-
-def _open_order(intent: IntentRecord) -> OpenOrder:
-    return OpenOrder(
-        client_order_id=intent.client_order_id,
-        symbol=intent.symbol,
-        side=intent.side,
-        purpose=Purpose.EXIT if intent.origin is IntentOrigin.LEG else intent.purpose,
-        quantity=max(intent.quantity - intent.filled_quantity, Decimal(0)),
-        price=intent.limit_price,
-        protective=intent.origin is IntentOrigin.LEG,
-        at_venue=intent.venue_order_id is not None and intent.state is not OrderState.UNKNOWN,
-        external=intent.origin is IntentOrigin.EXTERNAL,
-    )
 
 
 def _equity_point(inputs: Inputs, books: Reconciled) -> EquityPoint | None:

@@ -1,0 +1,108 @@
+"""Everything one decision takes, collected as known at the venue's now: prices, bars, forecasts, and the book."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from app.domain.forecast import Forecaster
+from app.domain.order import Purpose
+from app.domain.order_state import OrderState
+from app.domain.portfolio import Portfolio
+from app.domain.ports import Account, VenueClock
+from app.domain.records import IntentOrigin, IntentRecord
+from app.domain.trading_state import RiskState
+from app.engine.decision import Book, Context, OpenOrder
+from app.engine.recording import Inputs
+from app.engine.view import market_view
+from app.risk.limits import Policy, RiskLimits
+from app.runtime.calendar import midnight_new_york, session_day
+from app.runtime.stopwatch import Stopwatch
+from app.services.alpaca_service import AlpacaService
+from app.services.database_service import DatabaseService
+
+STRATEGY = "ensemble"
+
+
+class Collector:
+    """Gathers the inputs of a decision."""
+
+    def __init__(
+        self,
+        *,
+        venue: AlpacaService,
+        forecaster: Forecaster,
+        database: DatabaseService,
+        symbols: tuple[str, ...],
+        limits: RiskLimits,
+        policy: Policy,
+    ) -> None:
+        self._venue = venue
+        self._forecaster = forecaster
+        self._database = database
+        self._symbols = symbols
+        self._limits = limits
+        self._policy = policy
+
+    def collect(
+        self,
+        cycle_id: str,
+        venue_clock: VenueClock,
+        account: Account,
+        portfolio: Portfolio,
+        risk: RiskState,
+        *,
+        reconciled: bool,
+        watch: Stopwatch,
+    ) -> Inputs:
+        """Ask the venue for prices (and once a session for bars), forecast, and put all beside the book. Raises VenueError."""
+        now = venue_clock.now
+        # A holding off the watch list is watched too, so that its stop and the account's value can be judged.
+        symbols = self._symbols + tuple(sorted(set(portfolio.positions) - set(self._symbols)))
+        with watch.stage("collect"):
+            snapshots = self._venue.snapshots(symbols)
+            bars = self._venue.daily_history(now)
+            instruments = self._venue.instruments()
+        with watch.stage("forecast"):
+            forecasts = self._forecaster.forecast(bars, now)
+        view = market_view(
+            decided_at=now, symbols=symbols, snapshots=snapshots, bars=bars, forecasts=forecasts, is_open=venue_clock.is_open
+        )
+        return Inputs(
+            view=view,
+            book=self._book(account, portfolio, risk, now, reconciled=reconciled),
+            context=Context(account_id=account.account_id, strategy=STRATEGY, cycle_id=cycle_id, instruments=instruments),
+            limits=self._limits,
+            policy=self._policy,
+        )
+
+    def _book(self, account: Account, portfolio: Portfolio, risk: RiskState, now: datetime, *, reconciled: bool) -> Book:
+        session = session_day(now)
+        entries, exits = self._database.entries_and_exits(midnight_new_york(session))
+        return Book(
+            session=session.isoformat(),
+            cash=portfolio.cash,
+            equity=account.equity,
+            previous_close_equity=account.previous_close_equity,
+            buying_power=account.buying_power,
+            positions=dict(portfolio.positions),
+            open_orders=tuple(_open_order(intent) for intent in self._database.unsettled_intents()),
+            risk=risk,
+            entries_today=entries,
+            exits_today=exits,
+            reconciled=reconciled and not account.trading_blocked,
+        )
+
+
+def _open_order(intent: IntentRecord) -> OpenOrder:
+    return OpenOrder(
+        client_order_id=intent.client_order_id,
+        symbol=intent.symbol,
+        side=intent.side,
+        purpose=Purpose.EXIT if intent.origin is IntentOrigin.LEG else intent.purpose,
+        quantity=max(intent.quantity - intent.filled_quantity, Decimal(0)),
+        price=intent.limit_price,
+        protective=intent.origin is IntentOrigin.LEG,
+        at_venue=intent.venue_order_id is not None and intent.state is not OrderState.UNKNOWN,
+        external=intent.origin is IntentOrigin.EXTERNAL,
+    )
