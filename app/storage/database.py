@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.domain.errors import AlphaTraderError, ConfigurationError
@@ -71,7 +71,7 @@ class Database:
                     if attempt > 1:
                         connection.exec_driver_sql(_QUEUE)
                     return work(connection)
-            except (DBAPIError, PoolTimeout) as fault:
+            except (StatementError, PoolTimeout) as fault:
                 if _sqlstate(fault) not in _REPEATABLE or attempt == MAX_ATTEMPTS:
                     raise _translated(fault) from fault
             time.sleep(random.uniform(0.0, min(0.2, 0.004 * 2**attempt)))
@@ -83,7 +83,7 @@ class Database:
         try:
             with self.engine.connect().execution_options(**options) as connection, connection.begin():
                 return work(connection)
-        except (DBAPIError, PoolTimeout) as fault:
+        except (StatementError, PoolTimeout) as fault:
             raise _translated(fault) from fault
 
     def ping(self) -> None:
@@ -100,10 +100,13 @@ def _sqlstate(fault: Exception) -> str | None:
 
 
 def _translated(fault: Exception) -> Exception:
-    """Trouble with the database becomes StorageUnavailable; a fault of our own (constraint, type) stays what it is."""
-    state = _sqlstate(fault)
+    """Trouble with the database becomes StorageUnavailable; what a column type refused comes out as it was raised; any
+    other fault (a broken constraint) stays what it is."""
+    state, origin = _sqlstate(fault), getattr(fault, "orig", None)
+    if isinstance(origin, AlphaTraderError):
+        return origin
     if isinstance(fault, (OperationalError, PoolTimeout)) or state in _REPEATABLE:
-        return StorageUnavailable(f"the database did not complete the request: {getattr(fault, 'orig', None) or fault}")
+        return StorageUnavailable(f"the database did not complete the request: {origin or fault}")
     return fault
 
 

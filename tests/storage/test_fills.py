@@ -50,7 +50,7 @@ def executions(draw: st.DrawFn) -> list[Fill]:
     ]  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fills=executions(), data=st.data())
 def test_fills_in_any_order_and_repeated_give_the_fold(database, hand_clock, fills, data):
     wipe(database)
