@@ -3,10 +3,13 @@ BEGIN IMMEDIATE on SQLite, SERIALIZABLE with a bounded repeat of the whole trans
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,7 +44,7 @@ class StorageUnavailable(AlphaTraderError):
 
 
 class Database:
-    """One database and its pool of connections. Make it after a fork, never before one.
+    """One database and its pool of connections. A forked child starts with an empty pool of its own.
 
     url: `sqlite:///path` or `postgresql+psycopg://...`. busy_timeout_seconds: how long a write waits for its turn.
     Raises ConfigurationError for any other kind of URL.
@@ -59,6 +62,8 @@ class Database:
             self.engine = _postgresql_engine(self.url, pool_size, busy_timeout_seconds)
         else:
             raise ConfigurationError(f"DATABASE_URL: {self.url.get_backend_name()} is not supported; use SQLite or PostgreSQL")
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=partial(_forget_connections, weakref.ref(self)))
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in one write transaction and commits; any exception rolls back. On PostgreSQL `work` may run
@@ -93,6 +98,13 @@ class Database:
     def close(self) -> None:
         """Closes all idle connections. The object stays usable."""
         self.engine.dispose()
+
+
+def _forget_connections(database: weakref.ref[Database]) -> None:
+    """In a forked child: the parent's connections are neither used nor closed here."""
+    inherited = database()
+    if inherited is not None:
+        inherited.engine.dispose(close=False)
 
 
 def _sqlstate(fault: Exception) -> str | None:

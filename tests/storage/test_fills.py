@@ -128,6 +128,14 @@ def test_entries_and_exits_are_counted_by_order(ledger):
     assert ledger.fills(symbol="KO")[0].client_order_id is None
 
 
+def test_a_long_history_is_booked_at_once(ledger):
+    ledger.open_account("a", Decimal(0), T0)
+    many = [fill(f"e{i}", f"v{i % 9}", quantity=Decimal(1), price=Decimal(1), filled_at=after(i)) for i in range(5_100)]
+    assert len(ledger.book_fills(many)) == 5_100
+    assert ledger.book_fills(many) == []
+    assert ledger.portfolio().cash == -5_100
+
+
 def test_messages_of_fills_read_well(ledger):
     ledger.open_account("a", CASH, T0)
     ledger.book_fills(
