@@ -47,7 +47,7 @@ def path_key(seed: int, symbol: str, day: date, part: int = 0) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def day_path(  # noqa: PLR0917 - one bar, written out
+def day_path(
     seed: int, symbol: str, day: date, steps: int, open: float, high: float, low: float, close: float, volume: float
 ) -> MinutePath:
     """`steps` minute bars inside one daily bar, volume heavier near open and close."""

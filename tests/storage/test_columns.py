@@ -1,4 +1,4 @@
-# ruff: noqa: DTZ001 - hypothesis takes bounds without a zone, and a naive instant is what is refused
+
 from __future__ import annotations
 
 import json

@@ -74,7 +74,7 @@ def test_naive_datetimes_are_refused(ledger):
     with pytest.raises(InvalidInput, match="time zone"):
         start_cycle(ledger, at=datetime(2024, 3, 1))  # noqa: DTZ001
     with pytest.raises(InvalidInput):
-        ledger.bars("AAPL", "1Day", start=datetime(2024, 3, 1))  # noqa: DTZ001
+        ledger.bars("AAPL", "1Day", start=datetime(2024, 3, 1))
 
 
 def test_a_decision_leaves_everything_behind_at_once(ledger):

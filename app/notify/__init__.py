@@ -1,0 +1,1 @@
+"""Messages to people, sent outside the trading path."""

@@ -1,0 +1,207 @@
+"""What callers get. Money, prices of orders and quantities are strings with exact decimals; fractions are numbers
+(0.05 is 5 %); times are RFC 3339 in UTC; an unknown number is null."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Record = dict[str, Any]
+
+
+class Answer(BaseModel):
+    """A successful answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Token(Answer):
+    """An access token."""
+
+    access_token: str
+    token_type: str = Field(examples=["Bearer"])
+    expires_in: int = Field(description="Seconds")
+
+
+class Alive(Answer):
+    """The process answers."""
+
+    status: str
+    version: str
+
+
+class Ready(Answer):
+    """Whether the system can do its work."""
+
+    status: str
+    components: dict[str, Any] = Field(description="ok or the fault, by component")
+    last_cycle: Record | None
+
+
+class AccountAnswer(Answer):
+    """The venue's view of our money, US dollars."""
+
+    account_id: str
+    cash: str
+    equity: str
+    previous_close_equity: str
+    buying_power: str
+    trading_blocked: bool
+    currency: str
+    mode: str = Field(description="simulated, paper or live")
+
+
+class PositionAnswer(Answer):
+    """A holding; price and what follows from it are null when the venue has no price."""
+
+    symbol: str
+    quantity: str
+    average_entry_price: str
+    opened_at: str | None
+    price: float | None
+    price_at: str | None
+    market_value: str | None
+    unrealized_gain: str | None
+    unrealized_gain_fraction: float | None
+
+
+class Positions(Answer):
+    """All holdings."""
+
+    positions: list[PositionAnswer]
+
+
+class Connection(BaseModel):
+    """Result of the connection test; ok false comes with the reason."""
+
+    model_config = ConfigDict(extra="allow")
+
+    ok: bool
+
+
+class Price(Answer):
+    """The newest trade of a symbol."""
+
+    symbol: str
+    price: float
+    price_at: str | None
+
+
+class BarAnswer(Answer):
+    """What the market did in an interval. timestamp: its label; known_at: when it was complete."""
+
+    timestamp: str
+    known_at: str
+    open: float | None
+    high: float | None
+    low: float | None
+    close: float | None
+    volume: float | None
+
+
+class Bars(Answer):
+    """Complete bars, oldest first."""
+
+    symbol: str
+    timeframe: str
+    bars: list[BarAnswer]
+
+
+class Signal(Answer):
+    """What the system would do with a symbol now, and why. Nothing is sent."""
+
+    symbol: str
+    signal: str = Field(description="BUY, SELL or HOLD: what forecast and confidence say, before any risk rule")
+    reason: Record = Field(description="code and text: what the whole decision would be")
+    price: float | None
+    expected_return: float | None = Field(description="Fraction, from the present price to the forecast price")
+    confidence: float | None
+    volatility: float | None = Field(description="Standard deviation of daily returns")
+    members: list[float | None] = Field(description="Each model's daily forecast")
+    held_quantity: str
+    side: str | None
+    quantity: str | None
+    sizing: dict[str, float | None]
+    sizing_bound: str | None
+    detail: str
+
+
+class Accepted(Answer):
+    """Long work was taken on."""
+
+    task_id: str
+    status: str
+    status_url: str
+
+
+class Decisions(Answer):
+    """Decision records, newest first."""
+
+    decisions: list[Record]
+
+
+class Cycles(Answer):
+    """Trading cycles, newest first."""
+
+    cycles: list[Record]
+
+
+class Orders(Answer):
+    """Orders, newest first."""
+
+    orders: list[Record]
+
+
+class Fills(Answer):
+    """Fills, newest first."""
+
+    fills: list[Record]
+
+
+class Equity(Answer):
+    """The equity curve."""
+
+    equity: list[Record]
+
+
+class Models(Answer):
+    """Model versions in use with their out-of-sample scores."""
+
+    models: list[Record]
+
+
+class Tasks(Answer):
+    """Long work, newest first."""
+
+    tasks: list[Record]
+
+
+class Open(BaseModel):
+    """A record whose fields are those of its table."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class RiskStatus(Open):
+    """Trading state, its cause, and every limit with the distance to it."""
+
+    trading_state: str
+
+
+class Dashboard(Answer):
+    """Everything a dashboard shows. A part that could not be read is null, and `faults` says why."""
+
+    account: Record | None
+    positions: list[PositionAnswer] | None
+    portfolio: Record | None
+    risk: Record | None
+    latest_cycle: Record | None
+    decisions: list[Record] | None
+    orders: list[Record] | None
+    fills: list[Record] | None
+    equity: list[Record] | None
+    models: list[Record] | None
+    tasks: list[Record] | None
+    mode: str
+    faults: dict[str, Record]

@@ -1,0 +1,121 @@
+"""The services as the API sees them. `app.wiring` supplies the real ones, tests supply fakes.
+
+Records leave the database as frozen dataclasses; the API turns whatever they hold into JSON (`app.web.wire`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from app.config import Settings
+from app.domain.bar import BarSeries, Snapshot
+from app.domain.portfolio import Position
+from app.domain.ports import Account, VenueClock
+from app.engine.decision import SymbolRecord
+
+
+class Venue(Protocol):
+    """The venue behind AlpacaService. Every call may raise a `VenueError` kind."""
+
+    def account(self) -> Account: ...  # noqa: D102 - as app.domain.ports.Broker
+    def positions(self) -> dict[str, Position]: ...  # noqa: D102
+    def clock(self) -> VenueClock: ...  # noqa: D102
+    def snapshots(self, symbols: Sequence[str]) -> Mapping[str, Snapshot]: ...  # noqa: D102
+
+    def recent_bars(self, symbol: str, *, timeframe: str, limit: int, end: datetime) -> BarSeries:
+        """The newest `limit` complete bars known by `end`."""
+        ...
+
+    def test_connection(self) -> Mapping[str, Any]:
+        """ok, venue (host), mode, account_id, latency_ms, clock; never raises for an unreachable venue."""
+        ...
+
+
+class Trading(Protocol):
+    """The decision, without sending anything."""
+
+    def signal(self, symbol: str) -> SymbolRecord:
+        """What would be decided for `symbol` now. NotFound: not on the watch list."""
+        ...
+
+    def portfolio_view(self) -> Mapping[str, Any]:
+        """Cash, positions and gains as booked."""
+        ...
+
+
+class Risk(Protocol):
+    """The trading state and the limits."""
+
+    def status(self) -> Mapping[str, Any]:
+        """trading_state, cause, since, until, limits with the distance to each, daily_return, drawdown, exposure,
+        positions_used."""
+        ...
+
+    def halt(self, actor: str) -> object:
+        """Stop taking risk now."""
+        ...
+
+    def resume(self, actor: str) -> object:
+        """Trade again. Conflict: a limit still forbids it."""
+        ...
+
+
+class Records(Protocol):
+    """The database's read side. Newest first; unknown ids raise NotFound."""
+
+    def ping(self) -> None: ...  # noqa: D102
+    def cycles(self, limit: int) -> Sequence[object]: ...  # noqa: D102
+    def latest_cycle(self) -> object | None: ...  # noqa: D102
+    def orders(self, limit: int, symbol: str | None = None) -> Sequence[object]: ...  # noqa: D102
+    def fills(self, limit: int, symbol: str | None = None) -> Sequence[object]: ...  # noqa: D102
+    def equity_curve(self, since: datetime | None = None, limit: int = 1000) -> Sequence[object]: ...  # noqa: D102
+    def task(self, task_id: str) -> object: ...  # noqa: D102
+    def tasks(self, limit: int) -> Sequence[object]: ...  # noqa: D102
+    def backtest(self, backtest_id: str) -> object: ...  # noqa: D102
+
+    def decisions(
+        self, symbol: str | None = None, cycle_id: str | None = None, limit: int = 100, before: datetime | None = None
+    ) -> Sequence[object]:
+        """One record per symbol and cycle, decided before `before`."""
+        ...
+
+
+class Models(Protocol):
+    """What is known about the trained models."""
+
+    def status(self) -> Sequence[object]:
+        """One record per model version in use."""
+        ...
+
+
+class TaskQueue(Protocol):
+    """Long work, done elsewhere."""
+
+    def enqueue(self, kind: str, params: dict[str, Any]) -> str:
+        """The new task's id. Conflict: the queue is full. TryAgain: the broker cannot be reached."""
+        ...
+
+    def ping(self) -> None:
+        """Returns when the broker answers within a second; else TryAgain."""
+        ...
+
+
+class Services(Protocol):
+    """What `app.wiring.build` returns, as far as the API uses it."""
+
+    @property
+    def settings(self) -> Settings: ...  # noqa: D102
+    @property
+    def alpaca(self) -> Venue: ...  # noqa: D102
+    @property
+    def trading(self) -> Trading: ...  # noqa: D102
+    @property
+    def risk(self) -> Risk: ...  # noqa: D102
+    @property
+    def database(self) -> Records: ...  # noqa: D102
+    @property
+    def ai(self) -> Models: ...  # noqa: D102
+    @property
+    def tasks(self) -> TaskQueue: ...  # noqa: D102

@@ -1,0 +1,60 @@
+"""Backtests."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from flask import Response, jsonify
+
+from app.web import wire
+from app.web.acceptance import accepted
+from app.web.answers import Accepted, Open
+from app.web.blueprint import blueprint, services
+from app.web.schemas import BacktestBody, RecordPath
+
+api = blueprint("backtest", "Simulated trading over stored bars")
+
+LONGEST_WAIT_SECONDS = 30.0
+ASK_AGAIN_SECONDS = 0.25
+# Waiting callers hold a thread each; the others must keep enough of them.
+_waiting_places = threading.BoundedSemaphore(2)
+
+
+@api.post("/api/backtest/run", summary="Run a backtest", responses={200: Open, 202: Accepted})
+def run_backtest(body: BacktestBody) -> Response:
+    """Simulate trading `symbols` over the last `days`. Answers 202 with a task id; the finished task's `result` holds
+    `status` and `performance`. With `wait` true, answers 200 with that result if it is there within 30 seconds."""
+    params = {
+        "symbols": list(dict.fromkeys(body.symbols)),
+        "days": body.days,
+        "initial_capital": body.initial_capital,
+    }
+    task_id = services().tasks.enqueue("backtest", params)
+    if body.wait and _waiting_places.acquire(blocking=False):
+        try:
+            result = _finished_result(task_id)
+        finally:
+            _waiting_places.release()
+        if result is not None:
+            return jsonify(result | {"task_id": task_id, "status_url": f"/api/tasks/{task_id}"})
+    return accepted(task_id)
+
+
+@api.get("/api/backtests/<id>", summary="One backtest", responses={200: Open})
+def backtest(path: RecordPath) -> dict[str, Any]:
+    """A finished backtest with its performance and benchmarks."""
+    return wire.fields(services().database.backtest(path.id))
+
+
+def _finished_result(task_id: str) -> dict[str, Any] | None:
+    deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+    while time.monotonic() < deadline:
+        task = wire.fields(services().database.task(task_id))
+        if isinstance(task.get("result"), dict):
+            return dict(task["result"])
+        if task.get("error"):
+            return None
+        time.sleep(ASK_AGAIN_SECONDS)
+    return None

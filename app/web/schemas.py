@@ -1,0 +1,151 @@
+"""What callers may send. Unknown fields are refused, numbers are finite and bounded, symbols are symbols."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from app.config import is_symbol
+
+_DIGITS = re.compile(r"[0-9]{1,9}", re.ASCII)
+_RFC3339 = re.compile(
+    r"(19[7-9][0-9]|20[0-9]{2})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+def _symbol(text: str) -> str:
+    if not is_symbol(text):
+        raise ValueError("not a symbol")
+    return text
+
+
+def _plain_digits(value: Any) -> Any:
+    if isinstance(value, str):
+        if not _DIGITS.fullmatch(value):
+            raise ValueError("must be a whole number in plain digits")
+        return int(value)
+    return value
+
+
+def _plain_instant(value: Any) -> Any:
+    if isinstance(value, str) and not _RFC3339.fullmatch(value):
+        raise ValueError("must be a time such as 2026-01-31T15:00:00Z")
+    return value
+
+
+Symbol = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9./-]{0,11}$", to_upper=True),
+    AfterValidator(_symbol),
+    Field(description="Ticker, in either case, such as AAPL or BRK.B"),
+]
+RecordId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:+-]{0,99}$")]
+Limit = Annotated[int, BeforeValidator(_plain_digits), Field(ge=1, le=1000, description="Largest number of rows")]
+Instant = Annotated[AwareDatetime, BeforeValidator(_plain_instant), Field(description="Such as 2026-01-31T15:00:00Z")]
+Symbols = Annotated[list[Symbol], Field(min_length=1, max_length=100)]
+
+
+class Parameters(BaseModel):
+    """Path or query parameters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Body(BaseModel):
+    """A JSON body; types are not converted: "5" and true are not numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class EmptyBody(Body):
+    """No body, or an empty object."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]
+
+
+class Credentials(Body):
+    """Name and password of the operator."""
+
+    username: str = Field(min_length=1, max_length=64, examples=["admin"])
+    password: str = Field(min_length=1, max_length=256, examples=["password"])
+
+
+class SymbolPath(Parameters):
+    """A symbol in the path."""
+
+    symbol: Symbol
+
+
+class RecordPath(Parameters):
+    """An id in the path."""
+
+    id: RecordId
+
+
+class BarsQuery(Parameters):
+    """Which bars."""
+
+    limit: Limit = 10
+    timeframe: Literal["1Min", "5Min", "15Min", "1Hour", "1Day"] = "1Day"
+
+
+class LimitQuery(Parameters):
+    """How many rows."""
+
+    limit: Limit = 50
+
+
+class HistoryQuery(Parameters):
+    """Which orders or fills."""
+
+    symbol: Symbol | None = None
+    limit: Limit = 100
+
+
+class DecisionsQuery(Parameters):
+    """Which decisions."""
+
+    symbol: Symbol | None = None
+    cycle: RecordId | None = Field(None, description="Id of a cycle")
+    limit: Limit = 100
+    before: Instant | None = Field(None, description="Only decisions made before this time")
+
+
+class EquityQuery(Parameters):
+    """Which part of the equity curve."""
+
+    since: Instant | None = None
+    limit: Annotated[int, BeforeValidator(_plain_digits), Field(ge=1, le=10_000)] = 1000
+
+
+class TrainingBody(Body):
+    """What to train; nothing named means the whole watch list."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]
+
+    symbols: Symbols | None = None
+
+
+class TuningBody(TrainingBody):
+    """What to tune, and how long to search."""
+
+    trials: int = Field(20, ge=1, le=500, description="Parameter sets tried per symbol")
+
+
+class BacktestBody(Body):
+    """What to simulate."""
+
+    symbols: Symbols = Field(examples=[["AAPL", "MSFT"]])
+    days: int = Field(90, ge=2, le=3650, description="Length in calendar days, up to now")
+    initial_capital: float = Field(100_000.0, ge=1_000, le=1e9, allow_inf_nan=False, description="US dollars")
+    wait: bool = Field(False, description="Answer when finished, if that takes under 30 seconds")
+
+
+def utc(instant: datetime | None) -> datetime | None:
+    """`instant` in UTC."""
+    from datetime import UTC
+
+    return instant.astimezone(UTC) if instant is not None else None

@@ -1,0 +1,298 @@
+"""The services behind the API, in memory: same signatures and errors as the real ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from app.config import Settings
+from app.domain.bar import BarSeries, Snapshot
+from app.domain.errors import Conflict, NotFound, TryAgain
+from app.domain.order import Side
+from app.domain.portfolio import Position
+from app.domain.ports import Account, VenueClock
+from app.domain.reason import Reason
+from app.domain.trading_state import TradingState
+from app.engine.decision import SymbolRecord
+
+NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)
+NAN = float("nan")
+
+
+def record(symbol: str = "AAPL", **changes: Any) -> SymbolRecord:
+    values: dict[str, Any] = {
+        "symbol": symbol,
+        "reason": Reason.BUY_SIGNAL,
+        "price": 190.25,
+        "expected_return": 0.012,
+        "confidence": 0.81,
+        "volatility": 0.015,
+        "members": (0.01, 0.014, NAN),
+        "held_quantity": Decimal(0),
+        "side": Side.BUY,
+        "quantity": Decimal(52),
+        "sizing": {"position": 52.5, "exposure": float("inf")},
+        "sizing_bound": "position",
+    }
+    return SymbolRecord(**(values | changes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleRow:
+    cycle_id: str
+    slot: datetime
+    outcome: str
+    timings: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRow:
+    cycle_id: str
+    symbol: str
+    reason: str
+    expected_return: float | None
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoneyRow:
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRow:
+    id: str
+    kind: str
+    state: str
+    params: dict[str, Any]
+    result: dict[str, Any] | None = None
+    error: str | None = None
+
+
+class FakeVenue:
+    """Knows AAPL, MSFT and BRK.B; `fault` makes every call raise it."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+        self.is_open = True
+        self.now = NOW
+        self.prices = {"AAPL": 190.25, "MSFT": NAN, "BRK.B": 401.0, "BTC/USD": 60_000.0}
+        self.held = {
+            "AAPL": Position(symbol="AAPL", quantity=Decimal(10), average_entry_price=Decimal("180.10"), opened_at=NOW),
+            "MSFT": Position(symbol="MSFT", quantity=Decimal(3), average_entry_price=Decimal("300")),
+        }
+
+    def _answer(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+
+    def account(self) -> Account:
+        self._answer()
+        return Account(
+            account_id="PA1",
+            cash=Decimal("98123.45"),
+            equity=Decimal("100025.95"),
+            previous_close_equity=Decimal(100_000),
+            buying_power=Decimal("98123.45"),
+            trading_blocked=False,
+        )
+
+    def positions(self) -> dict[str, Position]:
+        self._answer()
+        return dict(self.held)
+
+    def snapshots(self, symbols: Any) -> dict[str, Snapshot]:
+        self._answer()
+        return {s: Snapshot(symbol=s, price=self.prices[s], priced_at=NOW) for s in symbols if s in self.prices}
+
+    def recent_bars(self, symbol: str, *, timeframe: str, limit: int, end: datetime) -> BarSeries:
+        self._answer()
+        count = min(limit, 20) if symbol in self.prices else 0
+        last = int(end.timestamp())
+        stamps = np.array([last - 86_400 * (count - i) for i in range(count)], dtype=np.int64)
+        closes = np.full(count, self.prices.get(symbol, NAN))
+        return BarSeries(
+            symbol=symbol,
+            timeframe=timeframe,
+            timestamp=stamps,
+            known_at=stamps + 60,
+            open=closes,
+            high=closes,
+            low=closes,
+            close=closes,
+            volume=np.full(count, 1e6),
+        )
+
+    def clock(self) -> VenueClock:
+        self._answer()
+        return VenueClock(
+            now=self.now, is_open=self.is_open, next_open=NOW + timedelta(days=1), next_close=NOW + timedelta(hours=5)
+        )
+
+    def test_connection(self) -> dict[str, Any]:
+        if self.fault is not None:
+            return {"ok": False, "venue": "127.0.0.1:5801", "mode": "simulated", "error": str(self.fault)}
+        return {
+            "ok": True,
+            "venue": "127.0.0.1:5801",
+            "mode": "simulated",
+            "account_id": "PA1",
+            "latency_ms": 3.2,
+            "clock": self.clock(),
+        }
+
+
+class FakeTrading:
+    def __init__(self) -> None:
+        self.watchlist = {
+            "AAPL": record(),
+            "MSFT": record("MSFT", expected_return=NAN, confidence=NAN, reason=Reason.NO_FORECAST),
+        }
+
+    def signal(self, symbol: str) -> SymbolRecord:
+        if symbol not in self.watchlist:
+            raise NotFound(f"{symbol} is not on the watch list", code="unknown_symbol")
+        return self.watchlist[symbol]
+
+    def portfolio_view(self) -> dict[str, Any]:
+        return {"cash": Decimal("98123.45"), "positions": [], "realized": Decimal(0)}
+
+
+class FakeRisk:
+    def __init__(self) -> None:
+        self.state = TradingState.ACTIVE
+        self.actors: list[str] = []
+        self.forbidden = False
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "trading_state": self.state,
+            "cause": "none",
+            "since": NOW,
+            "until": None,
+            "limits": {"max_exposure": {"limit": 0.8, "used": 0.1, "distance": 0.7}},
+            "daily_return": 0.0003,
+            "drawdown": 0.0,
+            "exposure": 0.02,
+            "positions_used": 2,
+        }
+
+    def halt(self, actor: str) -> None:
+        self.actors.append(actor)
+        self.state = TradingState.HALTED
+
+    def resume(self, actor: str) -> None:
+        if self.forbidden:
+            raise Conflict("the daily loss limit holds until tomorrow", code="limit_holds", until=NOW)
+        self.actors.append(actor)
+        self.state = TradingState.ACTIVE
+
+
+class FakeDatabase:
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+        self.cycle: CycleRow | None = CycleRow(cycle_id="c-1", slot=NOW, outcome="completed", timings={"decide": 0.01})
+        self.tasks_by_id: dict[str, TaskRow] = {}
+        self.asked: list[tuple[str, Any]] = []
+
+    def ping(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+
+    def decisions(self, symbol: Any = None, cycle_id: Any = None, limit: int = 100, before: Any = None) -> list[DecisionRow]:
+        self.asked.append(("decisions", (symbol, cycle_id, limit, before)))
+        assert before is None or before.tzinfo is not None
+        rows = [
+            DecisionRow(cycle_id="c-1", symbol=s, reason="no_forecast", expected_return=NAN, decided_at=NOW)
+            for s in ("AAPL", "MSFT")
+        ]
+        return [r for r in rows if symbol in (None, r.symbol) and cycle_id in (None, r.cycle_id)][:limit]
+
+    def cycles(self, limit: int) -> list[CycleRow]:
+        return [self.cycle][:limit] if self.cycle else []
+
+    def latest_cycle(self) -> CycleRow | None:
+        return self.cycle
+
+    def _money(self, limit: int, symbol: str | None) -> list[MoneyRow]:
+        rows = [MoneyRow(symbol="AAPL", side=Side.BUY, quantity=Decimal("10"), price=Decimal("180.10"), at=NOW)]
+        return [r for r in rows if symbol in (None, r.symbol)][:limit]
+
+    def orders(self, limit: int, symbol: str | None = None) -> list[MoneyRow]:
+        return self._money(limit, symbol)
+
+    def fills(self, limit: int, symbol: str | None = None) -> list[MoneyRow]:
+        return self._money(limit, symbol)
+
+    def equity_curve(self, since: datetime | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+        return [{"at": NOW, "equity": Decimal("100025.95")}]
+
+    def task(self, task_id: str) -> TaskRow:
+        try:
+            return self.tasks_by_id[task_id]
+        except KeyError:
+            raise NotFound(f"no task {task_id}", code="unknown_task") from None
+
+    def tasks(self, limit: int) -> list[TaskRow]:
+        return list(self.tasks_by_id.values())[:limit]
+
+    def backtest(self, backtest_id: str) -> dict[str, Any]:
+        if backtest_id != "b-1":
+            raise NotFound(f"no backtest {backtest_id}")
+        return {"id": "b-1", "status": "completed", "performance": PERFORMANCE}
+
+
+PERFORMANCE = {"total_return": 0.05, "annualized_return": 0.2, "sharpe_ratio": 1.1, "max_drawdown": 0.04, "win_rate": 0.55}
+
+
+class FakeQueue:
+    """Keeps what was asked for; with `finishes` a task is done at once."""
+
+    def __init__(self, database: FakeDatabase) -> None:
+        self.database = database
+        self.fault: Exception | None = None
+        self.finishes = False
+        self.accepted: list[tuple[str, dict[str, Any]]] = []
+
+    def enqueue(self, kind: str, params: dict[str, Any]) -> str:
+        self.ping()
+        self.accepted.append((kind, params))
+        task_id = f"t-{len(self.accepted)}"
+        result = {"status": "completed", "performance": PERFORMANCE} if self.finishes else None
+        state = "finished" if self.finishes else "queued"
+        self.database.tasks_by_id[task_id] = TaskRow(id=task_id, kind=kind, state=state, params=params, result=result)
+        return task_id
+
+    def ping(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+
+
+class FakeModels:
+    def status(self) -> list[dict[str, Any]]:
+        return [{"symbol": "AAPL", "version": "abc", "trained_through": NOW, "scores": {"mse_ratio": 0.998}}]
+
+
+@dataclass(slots=True)
+class FakeServices:
+    settings: Settings
+    alpaca: FakeVenue = field(default_factory=FakeVenue)
+    trading: FakeTrading = field(default_factory=FakeTrading)
+    risk: FakeRisk = field(default_factory=FakeRisk)
+    database: FakeDatabase = field(default_factory=FakeDatabase)
+    ai: FakeModels = field(default_factory=FakeModels)
+    tasks: FakeQueue = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tasks = FakeQueue(self.database)
+
+
+BROKER_DOWN = TryAgain("the broker does not answer", code="broker_unreachable")

@@ -1,0 +1,207 @@
+"""Every route: its happy answer fits its documented model, and nobody without a token gets it."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.domain.errors import Conflict, OutcomeUnknown, Refused, TryAgain, VenueError
+from app.web import answers
+
+from .fakes import BROKER_DOWN, NOW, PERFORMANCE, FakeServices
+
+ROUTES = [
+    ("GET", "/api/account/info", None, 200, answers.AccountAnswer),
+    ("GET", "/api/positions", None, 200, answers.Positions),
+    ("GET", "/api/price/AAPL", None, 200, answers.Price),
+    ("GET", "/api/price/brk.b", None, 200, answers.Price),
+    ("GET", "/api/price/BTC/USD", None, 200, answers.Price),
+    ("GET", "/api/trading/signal/AAPL", None, 200, answers.Signal),
+    ("GET", "/api/trading/signal/MSFT", None, 200, answers.Signal),
+    ("GET", "/api/trading/auto/start", None, 202, answers.Accepted),
+    ("POST", "/api/trading/auto/start", None, 202, answers.Accepted),
+    ("GET", "/api/market/bars/AAPL?limit=10", None, 200, answers.Bars),
+    ("GET", "/api/market/bars/AAPL?limit=10&timeframe=1Min", None, 200, answers.Bars),
+    ("POST", "/api/training/start/batch", None, 202, answers.Accepted),
+    ("POST", "/api/training/start/batch", {"symbols": ["aapl", "AAPL"]}, 202, answers.Accepted),
+    ("POST", "/api/hyperparameter/optimize/", None, 202, answers.Accepted),
+    ("POST", "/api/hyperparameter/optimize", {"trials": 5}, 202, answers.Accepted),
+    ("POST", "/api/backtest/run", {"symbols": ["AAPL", "MSFT"], "days": 90, "initial_capital": 100000}, 202, answers.Accepted),
+    ("GET", "/api/backtests/b-1", None, 200, answers.Open),
+    ("GET", "/api/risk/status", None, 200, answers.RiskStatus),
+    ("POST", "/api/risk/halt", None, 200, answers.RiskStatus),
+    ("POST", "/api/risk/resume", {}, 200, answers.RiskStatus),
+    ("GET", "/api/dashboard/all_data", None, 200, answers.Dashboard),
+    ("GET", "/api/test/connection", None, 200, answers.Connection),
+    ("GET", "/api/tasks", None, 200, answers.Tasks),
+    ("GET", "/api/decisions?symbol=AAPL&cycle=c-1&limit=5&before=2026-03-05T00:00:00Z", None, 200, answers.Decisions),
+    ("GET", "/api/cycles", None, 200, answers.Cycles),
+    ("GET", "/api/orders?symbol=AAPL", None, 200, answers.Orders),
+    ("GET", "/api/fills?limit=1000", None, 200, answers.Fills),
+    ("GET", "/api/equity?since=2026-03-01T00:00:00%2B01:00", None, 200, answers.Equity),
+    ("GET", "/api/models", None, 200, answers.Models),
+]
+PUBLIC = {"/api/auth/login", "/api/health", "/api/ready", "/metrics"}
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status", "model"), ROUTES, ids=lambda v: v if isinstance(v, str) else None)
+def test_answers(client: Any, anyone: Any, method: str, path: str, body: Any, status: int, model: Any) -> None:
+    response = client.open(path, method=method, json=body)
+    assert response.status_code == status, response.text
+    model.model_validate(json.loads(response.text, parse_constant=lambda word: pytest.fail(f"{word} in the answer")))
+    refused = anyone.open(path, method=method, json=body)
+    assert refused.status_code == 401
+    assert refused.json["error"]["code"] == "token_missing"
+
+
+def test_every_route_is_tried_and_only_the_named_ones_are_public(app: Any, anyone: Any) -> None:
+    adapter = app.url_map.bind("localhost")
+    tried = {(adapter.match(path.split("?")[0], method=method)[0], method) for method, path, *_ in ROUTES}
+    for rule in app.url_map.iter_rules():
+        path = str(rule)
+        if path in PUBLIC or path.startswith("/openapi"):
+            continue
+        for method in rule.methods - {"HEAD", "OPTIONS"}:
+            if rule.endpoint != "tasks.task":
+                assert (rule.endpoint, method) in tried, f"{method} {path} has no test"
+            probe = path.replace("<path:symbol>", "AAPL").replace("<id>", "x")
+            assert anyone.open(probe, method=method).status_code == 401
+
+
+def test_public_pages(anyone: Any) -> None:
+    assert anyone.get("/api/health").json["status"] == "ok"
+    answers.Ready.model_validate(anyone.get("/api/ready").json)
+    assert b"alpha_trader_cycles" in anyone.get("/metrics").data
+    assert anyone.get("/openapi/openapi.json").json["openapi"].startswith("3.1")
+    page = anyone.get("/openapi/swagger").text
+    assert "://" not in page.replace("http://www.w3.org", ""), "the page must need nothing from outside"
+
+
+def test_login_answers_with_a_token(anyone: Any) -> None:
+    response = anyone.post("/api/auth/login", json={"username": "admin", "password": "password"})
+    answers.Token.model_validate(response.json)
+    assert response.json["token_type"] == "Bearer"
+    assert response.json["expires_in"] == 86_400
+
+
+def test_start_by_get_is_deprecated_and_says_so(client: Any, services: FakeServices) -> None:
+    response = client.get("/api/trading/auto/start")
+    assert response.headers["Deprecation"].startswith("@")
+    assert "Deprecation" not in client.post("/api/trading/auto/start").headers
+    assert client.head("/api/trading/auto/start").status_code == 405
+    assert services.tasks.accepted == [("trading_cycle", {"trigger": "manual"})] * 2
+
+
+def test_backtest_is_accepted_and_its_result_is_the_tasks(client: Any, services: FakeServices) -> None:
+    body = {"symbols": ["AAPL", "aapl", "MSFT"], "days": 90, "initial_capital": 100000}
+    services.tasks.finishes = True
+    accepted = client.post("/api/backtest/run", json=body)
+    assert accepted.status_code == 202
+    assert services.tasks.accepted == [("backtest", {"symbols": ["AAPL", "MSFT"], "days": 90, "initial_capital": 100000.0})]
+    assert accepted.headers["Location"] == accepted.json["status_url"]
+    task = client.get(accepted.json["status_url"]).json
+    assert task["result"]["performance"] == PERFORMANCE
+    waited = client.post("/api/backtest/run", json=body | {"wait": True})
+    assert waited.status_code == 200
+    assert waited.json["status"] == "completed"
+    assert waited.json["performance"] == PERFORMANCE
+
+
+def test_training_without_symbols_is_the_watch_list(client: Any, services: FakeServices) -> None:
+    client.post("/api/training/start/batch")
+    client.post("/api/hyperparameter/optimize/", json={"symbols": ["SPY"], "trials": 7})
+    assert services.tasks.accepted[0] == ("train", {"symbols": list(services.settings.watchlist)})
+    assert services.tasks.accepted[1] == ("tune", {"symbols": ["SPY"], "trials": 7})
+
+
+def test_halting_and_resuming_names_the_actor(client: Any, services: FakeServices) -> None:
+    assert client.post("/api/risk/halt").json["trading_state"] == "halted"
+    assert client.post("/api/risk/resume").json["trading_state"] == "active"
+    assert services.risk.actors == ["admin", "admin"]
+    services.risk.forbidden = True
+    refused = client.post("/api/risk/resume")
+    assert refused.status_code == 409
+    assert refused.json["error"]["details"]["until"] == "2026-03-04T15:30:00Z"
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (TryAgain("unreachable"), 503),
+        (Refused("no such asset"), 422),
+        (OutcomeUnknown("lost"), 502),
+        (VenueError("odd answer"), 502),
+        (Conflict("not now"), 409),
+        (ZeroDivisionError("inside"), 500),
+    ],
+)
+def test_faults_of_the_venue_become_answers(client: Any, services: FakeServices, fault: Exception, status: int) -> None:
+    services.alpaca.fault = fault
+    for path in ("/api/account/info", "/api/positions", "/api/price/AAPL", "/api/market/bars/AAPL"):
+        response = client.get(path)
+        assert response.status_code == status
+        assert_error_shape(response)
+    if status == 500:
+        assert "inside" not in response.text
+
+
+def test_the_connection_test_reports_an_unreachable_venue(client: Any, services: FakeServices) -> None:
+    services.alpaca.fault = TryAgain("unreachable")
+    response = client.get("/api/test/connection")
+    assert response.status_code == 200
+    assert response.json["ok"] is False
+
+
+def test_the_dashboard_shows_what_can_be_read(client: Any, services: FakeServices) -> None:
+    services.alpaca.fault = TryAgain("unreachable")
+    answer = client.get("/api/dashboard/all_data").json
+    assert answer["account"] is None
+    assert answer["fills"]
+    assert set(answer["faults"]) == {"account", "positions"}
+
+
+def test_a_broker_that_does_not_answer_is_told(client: Any, services: FakeServices) -> None:
+    services.tasks.fault = BROKER_DOWN
+    for path in ("/api/trading/auto/start", "/api/training/start/batch", "/api/hyperparameter/optimize/"):
+        response = client.post(path)
+        assert response.status_code == 503
+        assert response.headers["Retry-After"]
+        assert_error_shape(response)
+
+
+@pytest.mark.parametrize("component", ["database", "broker", "venue", "last_cycle"])
+def test_not_ready_names_the_component(anyone: Any, services: FakeServices, component: str) -> None:
+    if component == "database":
+        services.database.fault = OSError("disk")
+    elif component == "broker":
+        services.tasks.fault = BROKER_DOWN
+    elif component == "venue":
+        services.alpaca.fault = TryAgain("unreachable")
+    else:
+        anyone.get("/api/ready")
+        app_readiness = anyone.application.extensions["readiness"]
+        app_readiness._asked_at = float("-inf")
+        services.alpaca.now = NOW + timedelta(seconds=3 * 600 + 1)
+    response = anyone.get("/api/ready")
+    assert response.status_code == 503
+    assert_error_shape(response)
+    components = response.json["error"]["details"]["components"]
+    assert {name for name, state in components.items() if state != "ok"} == {component}
+    assert anyone.get("/api/health").status_code == 200
+
+
+def test_no_cycle_is_overdue_while_the_venue_is_closed(anyone: Any, services: FakeServices) -> None:
+    services.alpaca.is_open = False
+    services.alpaca.now = NOW + timedelta(days=3)
+    assert anyone.get("/api/ready").status_code == 200
+
+
+def assert_error_shape(response: Any) -> None:
+    error = response.json["error"]
+    assert set(error) == {"code", "message", "hint", "details", "request_id"}
+    assert error["code"]
+    assert error["message"]
+    assert error["request_id"] == response.headers["X-Request-ID"]
