@@ -72,7 +72,7 @@ def test_only_a_running_cycle_can_be_finished(ledger):
 
 def test_naive_datetimes_are_refused(ledger):
     with pytest.raises(InvalidInput, match="time zone"):
-        start_cycle(ledger, at=datetime(2024, 3, 1))  # noqa: DTZ001
+        start_cycle(ledger, at=datetime(2024, 3, 1))
     with pytest.raises(InvalidInput):
         ledger.bars("AAPL", "1Day", start=datetime(2024, 3, 1))
 
