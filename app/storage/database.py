@@ -3,17 +3,20 @@ BEGIN IMMEDIATE on SQLite, SERIALIZABLE with a bounded repeat of the whole trans
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.domain.errors import AlphaTraderError, ConfigurationError
@@ -41,7 +44,7 @@ class StorageUnavailable(AlphaTraderError):
 
 
 class Database:
-    """One database and its pool of connections. Make it after a fork, never before one.
+    """One database and its pool of connections. A forked child starts with an empty pool of its own.
 
     url: `sqlite:///path` or `postgresql+psycopg://...`. busy_timeout_seconds: how long a write waits for its turn.
     Raises ConfigurationError for any other kind of URL.
@@ -59,6 +62,8 @@ class Database:
             self.engine = _postgresql_engine(self.url, pool_size, busy_timeout_seconds)
         else:
             raise ConfigurationError(f"DATABASE_URL: {self.url.get_backend_name()} is not supported; use SQLite or PostgreSQL")
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=partial(_forget_connections, weakref.ref(self)))
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in one write transaction and commits; any exception rolls back. On PostgreSQL `work` may run
@@ -71,7 +76,7 @@ class Database:
                     if attempt > 1:
                         connection.exec_driver_sql(_QUEUE)
                     return work(connection)
-            except (DBAPIError, PoolTimeout) as fault:
+            except (StatementError, PoolTimeout) as fault:
                 if _sqlstate(fault) not in _REPEATABLE or attempt == MAX_ATTEMPTS:
                     raise _translated(fault) from fault
             time.sleep(random.uniform(0.0, min(0.2, 0.004 * 2**attempt)))
@@ -83,7 +88,7 @@ class Database:
         try:
             with self.engine.connect().execution_options(**options) as connection, connection.begin():
                 return work(connection)
-        except (DBAPIError, PoolTimeout) as fault:
+        except (StatementError, PoolTimeout) as fault:
             raise _translated(fault) from fault
 
     def ping(self) -> None:
@@ -95,15 +100,25 @@ class Database:
         self.engine.dispose()
 
 
+def _forget_connections(database: weakref.ref[Database]) -> None:
+    """In a forked child: the parent's connections are neither used nor closed here."""
+    inherited = database()
+    if inherited is not None:
+        inherited.engine.dispose(close=False)
+
+
 def _sqlstate(fault: Exception) -> str | None:
     return getattr(getattr(fault, "orig", None), "sqlstate", None)
 
 
 def _translated(fault: Exception) -> Exception:
-    """Trouble with the database becomes StorageUnavailable; a fault of our own (constraint, type) stays what it is."""
-    state = _sqlstate(fault)
+    """Trouble with the database becomes StorageUnavailable; what a column type refused comes out as it was raised; any
+    other fault (a broken constraint) stays what it is."""
+    state, origin = _sqlstate(fault), getattr(fault, "orig", None)
+    if isinstance(origin, AlphaTraderError):
+        return origin
     if isinstance(fault, (OperationalError, PoolTimeout)) or state in _REPEATABLE:
-        return StorageUnavailable(f"the database did not complete the request: {getattr(fault, 'orig', None) or fault}")
+        return StorageUnavailable(f"the database did not complete the request: {origin or fault}")
     return fault
 
 

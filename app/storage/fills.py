@@ -14,14 +14,17 @@ from app.storage import intents, outbox, portfolio
 from app.storage.tables import FILLS, INTENTS
 
 _FILL = [column for column in FILLS.c if column.name != "booked_at"]
+_NAMES_PER_QUERY = 5_000  # databases take only so many parameters
 
 
 def book(connection: Connection, fills: Sequence[Fill], *, at: datetime) -> list[Fill]:
     """Books what is new: the execution, its order, cash and position, and a message; see `DatabaseService.book_fills`."""
     offered = {fill.execution_id: fill for fill in fills}
-    known = connection.execute(select(FILLS.c.execution_id).where(FILLS.c.execution_id.in_(offered))).scalars()
-    for execution_id in known:
-        del offered[execution_id]
+    names = list(offered)
+    for start in range(0, len(names), _NAMES_PER_QUERY):
+        some = names[start : start + _NAMES_PER_QUERY]
+        for known in connection.execute(select(FILLS.c.execution_id).where(FILLS.c.execution_id.in_(some))).scalars():
+            del offered[known]
     new = sorted(offered.values(), key=portfolio.fill_key)
     if not new:
         return []

@@ -133,8 +133,9 @@ def settle(
 def adopt(connection: Connection, order: VenueOrder, *, at: datetime) -> IntentRecord:
     """Takes in an order as the venue reports it; see `DatabaseService.adopt_order`."""
     known = by_venue_id(connection, order.venue_order_id) or find(connection, order.client_order_id)
+    parent = by_venue_id(connection, order.parent_order_id) if order.parent_order_id else None
+    parent_id = parent.client_order_id if parent else None
     if known is None:
-        parent = by_venue_id(connection, order.parent_order_id) if order.parent_order_id else None
         is_leg = order.parent_order_id is not None
         connection.execute(
             insert(INTENTS).values(
@@ -152,7 +153,7 @@ def adopt(connection: Connection, order: VenueOrder, *, at: datetime) -> IntentR
                 stop_price=order.stop_price,
                 attempt=0,
                 venue_order_id=order.venue_order_id,
-                parent_id=parent.client_order_id if parent else None,
+                parent_id=parent_id,
                 filled_quantity=Decimal(0),
                 created_at=order.submitted_at,
                 sent_at=order.submitted_at,
@@ -162,6 +163,8 @@ def adopt(connection: Connection, order: VenueOrder, *, at: datetime) -> IntentR
     elif known.state is OrderState.READY:
         # It was returned as unsent and has surfaced at the venue after all.
         _change(connection, known.client_order_id, state=advance(OrderState.READY, OrderEvent.CLAIM))
+    elif known.parent_id is None and parent_id is not None:
+        _change(connection, known.client_order_id, parent_id=parent_id)
     name = known.client_order_id if known else order.client_order_id
     return settle(connection, name, reported_event(order), venue_order=order, error=None, at=at)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -17,6 +18,7 @@ from tests.storage import contenders
 from tests.storage.made import LATER, T0, decided, decision, order, start_cycle
 
 PROCESSES = 4
+SECONDS = 1.5
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +73,30 @@ def test_one_process_runs_a_cycle(ledger, database_url, processes, same, others)
 def test_writers_never_meet_a_locked_database(ledger, database_url, processes):
     ledger.open_account("a", Decimal(0), T0)
     ledger.create_task("busy", {}, task_id="t")
-    futures = [processes.submit(contenders.write_for_a_while, database_url, f"p{i}", 2.0) for i in range(PROCESSES)]
+    futures = [processes.submit(contenders.write_for_a_while, database_url, f"p{i}", SECONDS) for i in range(PROCESSES)]
     counts, waits = zip(*results(futures), strict=True)
     assert min(counts) > 0
     assert ledger.portfolio().positions["AAPL"].quantity == 10 * sum(counts)
-    print(f"{sum(counts) / 2.0:.0f} pairs of transactions/s, longest {max(waits):.2f} s")
+    print(f"{sum(counts) / SECONDS:.0f} pairs of transactions/s, longest {max(waits):.2f} s")
+
+
+@pytest.mark.processes
+def test_a_forked_child_leaves_its_parents_connections_alone(database: Database):
+    def number() -> int:
+        query = "SELECT 0" if database.is_sqlite else "SELECT pg_backend_pid()"
+        return database.read(lambda c: c.execute(text(query)).scalar_one())
+
+    before = number()
+    child = os.fork()
+    if child == 0:
+        # Not a test any more: whatever happens, this process ends here.
+        other = -1
+        try:
+            other = number()
+        finally:
+            os._exit(0 if other != -1 and (database.is_sqlite or other != before) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert number() == before
 
 
 def test_a_conflict_is_repeated_from_the_beginning(database: Database):

@@ -50,7 +50,7 @@ def executions(draw: st.DrawFn) -> list[Fill]:
     ]  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fills=executions(), data=st.data())
 def test_fills_in_any_order_and_repeated_give_the_fold(database, hand_clock, fills, data):
     wipe(database)
@@ -126,6 +126,14 @@ def test_entries_and_exits_are_counted_by_order(ledger):
     newest = ledger.fills(limit=1, symbol="AAPL")[0]
     assert (newest.client_order_id, newest.purpose) == ("leg", Purpose.EXIT)
     assert ledger.fills(symbol="KO")[0].client_order_id is None
+
+
+def test_a_long_history_is_booked_at_once(ledger):
+    ledger.open_account("a", Decimal(0), T0)
+    many = [fill(f"e{i}", f"v{i % 9}", quantity=Decimal(1), price=Decimal(1), filled_at=after(i)) for i in range(5_100)]
+    assert len(ledger.book_fills(many)) == 5_100
+    assert ledger.book_fills(many) == []
+    assert ledger.portfolio().cash == -5_100
 
 
 def test_messages_of_fills_read_well(ledger):

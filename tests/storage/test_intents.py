@@ -118,6 +118,13 @@ def test_a_leg_is_adopted_under_its_entry(ledger):
     assert len(ledger.orders()) == 2
 
 
+def test_a_leg_seen_before_its_entry_is_linked_later(ledger):
+    leg = venue_order("leg-1", "v2", side=Side.SELL, parent_order_id="v1")
+    assert ledger.adopt_order(leg).parent_id is None
+    ledger.adopt_order(venue_order())
+    assert ledger.adopt_order(leg).parent_id == "at-aapl-1"
+
+
 def test_an_order_of_a_person_is_adopted(ledger):
     manual = venue_order("by-hand", "v9", symbol="KO", limit_price=Decimal("59.99"), type=OrderType.LIMIT)
     adopted = ledger.adopt_order(manual)
