@@ -107,7 +107,10 @@ def client_order_id(*, account: str, strategy: str, decided_for: str, symbol: st
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenueOrder:
-    """An order as the venue reports it. status: the venue's own word, translated by its adapter into `OrderState` terms."""
+    """An order as the venue reports it. status: the venue's own word.
+
+    legs: the protective orders of a bracket where the venue told them; parent_order_id ties each to its entry.
+    """
 
     venue_order_id: str
     client_order_id: str
@@ -122,6 +125,7 @@ class VenueOrder:
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
     parent_order_id: str | None = None
+    legs: tuple[VenueOrder, ...] = ()
 
     @property
     def is_open(self) -> bool:

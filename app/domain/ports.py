@@ -60,8 +60,12 @@ class Broker(Protocol):
         """All holdings by symbol."""
         ...
 
-    def orders(self, *, since: datetime) -> list[VenueOrder]:
-        """Every open order, and every order submitted after `since` whatever its state; bracket legs included, flat."""
+    def open_orders(self) -> list[VenueOrder]:
+        """Every order that may still fill; bracket legs included, flat."""
+        ...
+
+    def closed_orders(self, *, since: datetime) -> list[VenueOrder]:
+        """Every finished order submitted after `since`; bracket legs included, flat."""
         ...
 
     def fills(self, *, since: datetime) -> list[Fill]:
@@ -89,7 +93,7 @@ class MarketData(Protocol):
     """A source of prices. Never answers with anything later than its own clock."""
 
     def daily_bars(self, symbols: Sequence[str], *, start: datetime, end: datetime) -> dict[str, BarSeries]:
-        """Completed daily bars with start <= timestamp <= end, split-adjusted; symbols without data are absent."""
+        """Daily bars from `start` that were complete by `end`, split-adjusted; symbols without data are absent."""
         ...
 
     def recent_bars(self, symbol: str, *, timeframe: str, limit: int, end: datetime) -> BarSeries:

@@ -37,7 +37,8 @@ class MarketView:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenOrder:
     """An order that may still fill. quantity: units not yet filled. price: the most a buy may pay, None if unbounded.
-    protective: a take-profit or stop-loss leg resting at the venue."""
+    protective: a take-profit or stop-loss leg resting at the venue. at_venue: False while its fate is still to be
+    looked up. external: placed by a person; counted, never touched."""
 
     client_order_id: str
     symbol: str
@@ -46,24 +47,31 @@ class OpenOrder:
     quantity: Decimal
     price: Decimal | None
     protective: bool = False
+    at_venue: bool = True
+    external: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Book:
     """What we own and owe at the decision; money in account currency.
 
-    equity: as reported by the venue; the decision marks the book itself and compares. entries_today / exits_today:
-    number of entry and exit fills' orders per symbol in the present session.
+    session: ISO date of the venue's trading day. equity: as reported by the venue; the decision marks the book itself and
+    compares. previous_close_equity: the venue's equity at the last session's close, adjusted for deposits and withdrawals.
+    entries_today / exits_today: entry and exit orders filled at least in part during the session, by symbol.
+    reconciled: False while our books and the venue's differ without explanation; no entries are made then.
     """
 
+    session: str
     cash: Decimal
     equity: Decimal
+    previous_close_equity: Decimal
     buying_power: Decimal
     positions: Mapping[str, Position]
     open_orders: tuple[OpenOrder, ...]
     risk: RiskState
     entries_today: Mapping[str, int] = field(default_factory=dict)
     exits_today: Mapping[str, int] = field(default_factory=dict)
+    reconciled: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +108,11 @@ class SymbolRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The answer of one decision: validated orders in the order they should be sent (exits first), one record per
-    symbol, and the risk state that holds from now on. alerts: sentences a person must see."""
+    """The answer of one decision: client order ids to cancel first, validated orders in the order they should be sent
+    (exits first), one record per symbol, and the risk state that holds from now on. alerts: sentences a person must see."""
 
     decided_at: datetime
+    cancels: tuple[str, ...]
     orders: tuple[ValidatedOrder, ...]
     records: tuple[SymbolRecord, ...]
     risk: RiskState

@@ -1,0 +1,75 @@
+# Alpha Trader: `make` alone prints what there is.
+.DEFAULT_GOAL := help
+.PHONY: help up test check lock clean
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+
+# The first interpreter that really runs and is 3.11 to 3.13: a name on PATH may be a launcher with nothing behind it.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+export UV_PYTHON_DOWNLOADS := never
+# install,<requirements file>: by uv when this environment could get it, else by pip; every file checked against its hash.
+install = if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1); \
+	else $(BIN)/python -m pip install --quiet --require-hashes -r $(1); fi
+
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "; print "Alpha Trader\n"} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nVariables of make up (all optional):\n'
+	@printf '  DATA=path      bars to replay, Parquet or CSV (symbol, timestamp, open, high, low, close, volume); default: a generated market\n'
+	@printf '  START=date     first day of the run, e.g. 2022-03-01; begins a new run and archives the saved one\n'
+	@printf '  SYMBOLS=list   e.g. "AAPL MSFT SPY"; default: the 32 symbols of the watch list\n'
+	@printf '  SPEED=n        simulated seconds per second (60: ten minutes take ten seconds)\n'
+	@printf '  CYCLES=n       stop after n trading cycles, print a summary, exit 0\n'
+	@printf '  PORT=n         port of the API (5000)\n'
+	@printf '  SEED=n         seed of the generated market and of the path inside a day (7)\n'
+	@printf '  CASH=n         money to begin with (100000)\n'
+	@printf '\nExamples:\n  make up CYCLES=3\n  make up DATA=bars.parquet START=2022-03-01 SPEED=600\n'
+
+up: $(VENV)/.ready ## Start everything on this machine; Ctrl-C stops it all
+	@exec $(BIN)/trader up $(if $(DATA),--data "$(DATA)") $(if $(START),--start "$(START)") $(if $(SYMBOLS),--symbols "$(SYMBOLS)") \
+		$(if $(SPEED),--speed "$(SPEED)") $(if $(CYCLES),--cycles "$(CYCLES)") $(if $(PORT),--port "$(PORT)") \
+		$(if $(SEED),--seed "$(SEED)") $(if $(CASH),--cash "$(CASH)")
+
+test: $(VENV)/.ready-dev ## Everything a change must pass: make check, then the test suite
+	@$(MAKE) --no-print-directory check
+	@$(BIN)/pytest -n 2
+
+check: $(VENV)/.ready-dev ## Lint, format, types and import rules
+	@$(BIN)/ruff check app tests
+	@$(BIN)/ruff format --check app tests
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+lock: $(VENV)/bin/python ## Resolve pyproject.toml anew into the two requirements files
+	@$(BIN)/python -m pip install --quiet --upgrade uv
+	@rm -f requirements.txt requirements-dev.txt
+	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url --no-annotate --quiet --output-file requirements.txt
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --constraint requirements.txt --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url --no-annotate --quiet --output-file requirements-dev.txt
+
+clean: ## Remove the virtual environment and every cache; data, models and logs stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	find app tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found. Install one, or name it: make up PYTHON=/path/to/python3"; exit 1; }
+	@echo "Making the virtual environment $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet uv 2>/dev/null || true
+
+# The package is put on the path and gets its command; nothing is built, so nothing more has to be fetched.
+$(VENV)/.ready: requirements.txt | $(VENV)/bin/python
+	@echo "Installing what the product needs (once; about a minute)"
+	@$(call install,requirements.txt)
+	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "alpha_trader.pth").write_text("$(CURDIR)\n")'
+	@printf '#!/bin/sh\nexec "%s" -m app.cli "$$@"\n' "$(CURDIR)/$(BIN)/python" > $(BIN)/trader
+	@chmod +x $(BIN)/trader
+	@touch $@
+
+$(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready
+	@echo "Installing what the tests need (once)"
+	@$(call install,requirements-dev.txt)
+	@touch $@

@@ -1,0 +1,289 @@
+"""The `trader` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from app import __version__
+from app.domain.errors import AlphaTraderError, InvalidInput, TryAgain
+
+cli = typer.Typer(
+    name="trader",
+    help="Alpha Trader: forecasts, decides, limits its risk and trades, on a simulated exchange unless told otherwise.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_errors = Console(stderr=True, highlight=False)
+_out = Console(highlight=False)
+
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Bars to replay: Parquet or CSV, long format (symbol, timestamp, open, high, low, close, volume)."),
+]
+Start = Annotated[str | None, typer.Option(metavar="DATE", help="First day of the run, such as 2022-03-01. Begins a new run.")]
+Symbols = Annotated[
+    str | None, typer.Option(help='Symbols, apart by spaces or commas: "AAPL MSFT SPY". Default: the watch list.')
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of the generated market and of the path inside a day.")]
+Cash = Annotated[str | None, typer.Option(metavar="AMOUNT", help="Money to begin with.")]
+Speed = Annotated[float, typer.Option(min=0.0, help="Simulated seconds per second.")]
+
+
+@cli.command(epilog="Examples: trader up --cycles 3   |   trader up --data bars.parquet --start 2022-03-01 --speed 600")
+def up(
+    data: Data = None,
+    start: Start = None,
+    symbols: Symbols = None,
+    speed: Annotated[
+        float, typer.Option(min=0.001, help="Simulated seconds per second; above what the machine does: as fast as it goes.")
+    ] = 60.0,
+    cycles: Annotated[int | None, typer.Option(min=1, help="Stop after so many trading cycles and print a summary.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the API (default 5000).")] = None,
+    seed: Seed = None,
+    cash: Cash = None,
+    nightly: Annotated[bool | None, typer.Option(help="Tune and train at 23:00 UTC of every simulated day. Slow.")] = None,
+) -> None:
+    """Start everything on this machine and keep it running until Ctrl-C. Without a start date the saved run goes on."""
+    from app.config import settings
+    from app.local.session import Wish
+    from app.local.terminal import Terminal
+    from app.local.up import up as run
+
+    wish = Wish(
+        data=_file(data),
+        start=_date(start),
+        symbols=_symbols(symbols),
+        seed=seed,
+        cash=_amount(cash),
+        speed=speed,
+        cycles=cycles,
+        port=port,
+        nightly=nightly,
+    )
+    raise typer.Exit(run(settings(), wish, Terminal()))
+
+
+@cli.command(epilog="Example: trader simulator --port 5801 --data bars.parquet --start 2022-03-01 --speed 60 --skip-closed")
+def simulator(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 5801,
+    data: Data = None,
+    start: Start = None,
+    speed: Speed = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of the generated market and of the path inside a day.")] = 7,
+    symbols: Symbols = None,
+    cash: Annotated[str, typer.Option(metavar="AMOUNT", help="Money to begin with.")] = "100000",
+    state: Annotated[Path | None, typer.Option(help="File that keeps orders, fills and the clock over a restart.")] = None,
+    skip_closed: Annotated[bool, typer.Option(help="Jump from each close to the next open.")] = True,
+) -> None:
+    """Run the simulated exchange alone: an Alpaca-compatible server. With speed 0 its clock moves by POST /sim/clock only."""
+    from app.simulator.options import SimulatorOptions  # type: ignore[import-not-found, unused-ignore]
+    from app.simulator.server import serve  # type: ignore[import-not-found, unused-ignore]
+
+    serve(
+        SimulatorOptions(
+            host=host,
+            port=port,
+            data=_file(data),
+            start=_date(start),
+            speed=speed,
+            seed=seed,
+            symbols=_symbols(symbols) or (),
+            cash=_amount(cash) or Decimal(100_000),
+            state_file=state,
+            skip_closed=skip_closed,
+        )
+    )
+
+
+@cli.command(epilog="Example: trader train --symbols 'AAPL MSFT'")
+def train(symbols: Symbols = None) -> None:
+    """Train the models of every symbol now, on bars up to the venue's clock, in this process."""
+    with _services() as services, _bar("training") as show:
+        bars, at = services.alpaca.training_bars(_symbols(symbols) or services.settings.watchlist)
+        reports = services.ai.train_batch(bars, at=at, progress=show)
+    _rows(f"trained on bars known by {at:%Y-%m-%d %H:%M} UTC", reports)
+
+
+@cli.command(epilog="Example: trader tune --symbols AAPL --trials 30")
+def tune(
+    symbols: Symbols = None, trials: Annotated[int, typer.Option(min=1, max=1000, help="Trials per symbol.")] = 20
+) -> None:
+    """Search better parameters for every symbol; the next training uses them."""
+    with _services() as services, _bar("tuning") as show:
+        bars, at = services.alpaca.training_bars(_symbols(symbols) or services.settings.watchlist)
+        reports = services.optimizer.tune(bars, at=at, trials=trials, progress=show)
+    _rows(f"tuned on bars known by {at:%Y-%m-%d %H:%M} UTC", reports)
+
+
+@cli.command(epilog="Example: trader backtest --symbols 'AAPL MSFT SPY' --days 252 --capital 100000")
+def backtest(
+    symbols: Symbols = None,
+    days: Annotated[int, typer.Option(min=2, help="Sessions to go back.")] = 90,
+    capital: Annotated[str, typer.Option(metavar="AMOUNT", help="Money to begin with.")] = "100000",
+    start: Annotated[str | None, typer.Option(metavar="DATE", help="First day, instead of --days.")] = None,
+    end: Annotated[str | None, typer.Option(metavar="DATE", help="Last day.")] = None,
+) -> None:
+    """Test the trading rules on past bars, with costs, beside buy-and-hold."""
+    asked = {
+        "symbols": list(_symbols(symbols) or ()) or None,
+        "days": days,
+        "initial_capital": str(_amount(capital)),
+        "start": start and str(_date(start)),
+        "end": end and str(_date(end)),
+    }
+    with _services() as services, _bar("backtest") as show:
+        result = services.backtests.run({name: value for name, value in asked.items() if value is not None}, progress=show)
+    _figures("backtest", result)
+
+
+@cli.command()
+def status() -> None:
+    """What runs on this machine, and its last cycles."""
+    from app.config import settings
+    from app.local.installation import running
+    from app.local.terminal import new_york
+    from app.local.up import open_ledger
+
+    known = running(settings().state_dir)
+    if known is None:
+        _out.print("nothing runs here; start it with: trader up")
+        raise typer.Exit(3)
+    _out.print(f"running: pid {known['pid']}, {known['mode']} mode, {known['url']}")
+    table = Table("slot (New York)", "outcome", "detail", box=None, title_justify="left")
+    with _adopted(known["environment"]) as chosen:
+        for cycle in open_ledger(chosen).cycles(10):
+            table.add_row(new_york(cycle.slot), str(cycle.outcome or cycle.state), escape(cycle.detail[:80]))
+    _out.print(table)
+
+
+@cli.command()
+def version() -> None:
+    """The version of this program."""
+    _out.print(f"Alpha Trader {__version__}, Python {sys.version.split()[0]}")
+
+
+def main() -> None:
+    """Entry point: an error raised on purpose is one red line and exit code 1, never a traceback."""
+    try:
+        cli()
+    except AlphaTraderError as fault:
+        _errors.print(f"[bold red]{escape(fault.message)}[/]", soft_wrap=True)
+        if isinstance(fault, TryAgain):
+            _errors.print("Is the venue running? In the simulated mode start it first: trader up", soft_wrap=True)
+        sys.exit(1)
+
+
+@contextmanager
+def _adopted(environment: Mapping[str, str]) -> Any:
+    """Settings of an installation that runs here."""
+    from app.config import Settings
+
+    os.environ.update(environment)
+    yield Settings()
+
+
+@contextmanager
+def _services() -> Any:
+    """All services, on the venue of the installation that runs here, else on that of the settings."""
+    from app import wiring  # type: ignore[attr-defined, unused-ignore]
+    from app.config import settings
+    from app.local.installation import running
+
+    known = running(settings().state_dir)
+    if known:
+        os.environ.update(known["environment"])
+        settings.cache_clear()
+    services = wiring.build(settings())
+    try:
+        yield services
+    finally:
+        services.close()
+
+
+@contextmanager
+def _bar(title: str) -> Any:
+    """A progress bar; gives the function that moves it."""
+    from app.local.terminal import Terminal
+
+    with Terminal(_out).progress(title) as line:
+        show: Callable[[int, int, str], None] = line.show
+        yield show
+
+
+def _rows(title: str, reports: Any) -> None:
+    """A table of reports: one row each, a column per plain field."""
+    from app.tasks.recorded import plain
+
+    rows = [{k: v for k, v in plain(report).items() if not isinstance(v, (dict, list))} for report in reports]
+    table = Table(*(rows[0] if rows else ["nothing"]), title=title, title_justify="left", box=None)
+    for row in rows:
+        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else escape(str(v))[:60] for v in row.values()))
+    _out.print(table)
+
+
+def _figures(title: str, result: Mapping[str, Any]) -> None:
+    """A table of a result's figures, those of nested parts under their part's name."""
+    from app.tasks.recorded import plain
+
+    table = Table("figure", "value", title=title, title_justify="left", box=None)
+    for name, value in plain(result).items():
+        parts = value.items() if isinstance(value, dict) else [("", value)]
+        for part, figure in parts:
+            if not isinstance(figure, (dict, list)):
+                text = f"{figure:.4f}" if isinstance(figure, float) else str(figure)
+                table.add_row(f"{name} {part}".strip(), escape(text))
+    _out.print(table)
+
+
+def _symbols(text: str | None) -> tuple[str, ...] | None:
+    from app.config import is_symbol
+
+    if text is None:
+        return None
+    symbols = tuple(dict.fromkeys(text.replace(",", " ").upper().split()))
+    bad = [symbol for symbol in symbols if not is_symbol(symbol)]
+    if bad or not symbols:
+        raise InvalidInput(f"not a list of symbols: {' '.join(bad) or 'it is empty'}")
+    return symbols
+
+
+def _date(text: str | None) -> date | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text).date()
+    except ValueError:
+        raise InvalidInput(f"not a date: {text}; write it as 2022-03-01") from None
+
+
+def _amount(text: str | None) -> Decimal | None:
+    try:
+        amount = None if text is None else Decimal(text.replace(",", "").replace("_", ""))
+    except ArithmeticError:
+        raise InvalidInput(f"not an amount: {text}") from None
+    if amount is not None and not (amount.is_finite() and 0 < amount < Decimal(10) ** 12):
+        raise InvalidInput(f"not an amount to begin with: {text}")
+    return amount
+
+
+def _file(path: Path | None) -> Path | None:
+    if path is not None and not path.is_file():
+        raise InvalidInput(f"no such file: {path}")
+    return path
+
+
+if __name__ == "__main__":
+    main()

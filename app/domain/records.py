@@ -1,0 +1,249 @@
+"""What the ledger remembers, as values: rows leave the database in these shapes and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from app.domain.order import Fill, Order, OrderType, Purpose, Side, TimeInForce
+from app.domain.order_state import TERMINAL, OrderState
+
+
+class ClaimOutcome(StrEnum):
+    """Answer to a worker that wants to run a cycle; only `claimed` may go on."""
+
+    CLAIMED = "claimed"
+    ALREADY_DONE = "already_done"
+    ALREADY_RUNNING = "already_running"
+    OVERLAP = "overlap"
+
+
+class CycleState(StrEnum):
+    """running until finished; abandoned when its worker died or stalled and another cycle took over."""
+
+    RUNNING = "running"
+    DONE = "done"
+    ABANDONED = "abandoned"
+
+
+class IntentOrigin(StrEnum):
+    """decision: ours. leg: a bracket's protective order made by the venue. external: placed by a person at the venue."""
+
+    DECISION = "decision"
+    LEG = "leg"
+    EXTERNAL = "external"
+
+
+class TaskState(StrEnum):
+    """Where a long-running task stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EquityPoint:
+    """Account value at the end of a cycle, account currency. equity = cash + positions_value;
+    venue_equity: what the venue says it is."""
+
+    at: datetime
+    cash: Decimal
+    positions_value: Decimal
+    equity: Decimal
+    venue_equity: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleRecord:
+    """One run of the trading pipeline. slot, decided_at: venue time; started_at, finished_at: wall time.
+    timings: seconds per stage. inputs: what the decision saw, for replay; only filled where one cycle is asked for."""
+
+    cycle_id: str
+    slot: datetime
+    state: CycleState
+    trigger: str
+    owner: str
+    started_at: datetime
+    finished_at: datetime | None
+    decided_at: datetime | None
+    outcome: str | None
+    detail: str
+    timings: Mapping[str, float]
+    inputs: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRecord:
+    """Why one symbol was or was not traded in one cycle. reason: the code of `Reason`. Unknown numbers are None."""
+
+    cycle_id: str
+    symbol: str
+    decided_at: datetime
+    reason: str
+    side: Side | None
+    quantity: Decimal | None
+    held_quantity: Decimal
+    price: float | None
+    expected_return: float | None
+    confidence: float | None
+    volatility: float | None
+    members: Sequence[float | None]
+    sizing: Mapping[str, float | None]
+    sizing_bound: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentRecord:
+    """An order as the ledger knows it. cycle_id: None for orders that no decision made. parent_id: the client order id
+    of the bracket entry a leg belongs to. attempt: how often it was claimed for sending."""
+
+    client_order_id: str
+    cycle_id: str | None
+    origin: IntentOrigin
+    state: OrderState
+    symbol: str
+    side: Side
+    quantity: Decimal
+    purpose: Purpose
+    reason: str
+    type: OrderType
+    time_in_force: TimeInForce
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    take_profit_price: Decimal | None
+    stop_loss_price: Decimal | None
+    expires_at: datetime | None
+    attempt: int
+    venue_order_id: str | None
+    parent_id: str | None
+    filled_quantity: Decimal
+    filled_average_price: Decimal | None
+    created_at: datetime
+    sent_at: datetime | None
+    updated_at: datetime
+    error: str | None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the order can no longer change but by a late execution."""
+        return self.state in TERMINAL
+
+    def order(self) -> Order:
+        """The order as decided. Raises InvalidInput for a venue's order without a quantity."""
+        return Order(
+            client_order_id=self.client_order_id,
+            symbol=self.symbol,
+            side=self.side,
+            quantity=self.quantity,
+            purpose=self.purpose,
+            reason=self.reason,
+            type=self.type,
+            time_in_force=self.time_in_force,
+            limit_price=self.limit_price,
+            stop_price=self.stop_price,
+            take_profit_price=self.take_profit_price,
+            stop_loss_price=self.stop_loss_price,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillRecord:
+    """A booked execution with the order it belongs to; the order's columns are None where we know no such order."""
+
+    fill: Fill
+    client_order_id: str | None
+    purpose: Purpose | None
+    reason: str | None
+    origin: IntentOrigin | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRecord:
+    """The one account this database keeps. opened_at: venue time from which fills move cash and positions."""
+
+    account_id: str
+    opened_at: datetime
+    opening_cash: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskEvent:
+    """A change of the risk state. state: the whole state after it, as plain JSON values."""
+
+    epoch: int
+    at: datetime
+    trading_state: str
+    previous_state: str | None
+    cause: str
+    actor: str
+    detail: str
+    state: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRecord:
+    """A long-running task. done of total: its progress, in units of the task's own; wall times."""
+
+    task_id: str
+    kind: str
+    state: TaskState
+    params: Mapping[str, Any]
+    done: int
+    total: int
+    message: str
+    result: Mapping[str, Any] | None
+    error: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxMessage:
+    """Something to tell people, committed together with what it tells. attempts: failed deliveries so far."""
+
+    id: int
+    kind: str
+    message: str
+    payload: Mapping[str, Any]
+    created_at: datetime
+    attempts: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRun:
+    """One training or tuning of one symbol. kind: train | tune. data_until: when the newest bar used became known.
+    model: id of the version written (None: none was). scores, params: plain JSON values."""
+
+    run_id: str
+    kind: str
+    symbol: str
+    outcome: str
+    finished_at: datetime
+    duration_seconds: float
+    data_until: datetime | None = None
+    model: str | None = None
+    task_id: str | None = None
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestRecord:
+    """A finished backtest. params: what was asked. performance: its headline figures. result: curves and trades, only
+    filled where one backtest is asked for."""
+
+    backtest_id: str
+    created_at: datetime
+    params: Mapping[str, Any]
+    performance: Mapping[str, Any]
+    result: Mapping[str, Any] | None = None

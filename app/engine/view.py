@@ -1,0 +1,46 @@
+"""From prices, bars and forecasts to the view a decision takes; live trading and backtest build it here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import numpy as np
+
+from app.domain.bar import BarSeries, Snapshot
+from app.domain.forecast import Forecast, NoForecast
+from app.engine.decision import MarketView
+
+VOLATILITY_SESSIONS = 20
+
+
+def market_view(
+    *,
+    decided_at: datetime,
+    symbols: Sequence[str],
+    snapshots: Mapping[str, Snapshot],
+    bars: Mapping[str, BarSeries],
+    forecasts: Mapping[str, Forecast | NoForecast],
+    is_open: bool,
+) -> MarketView:
+    """Align everything on `symbols`; what is missing becomes NaN. bars: completed daily bars."""
+    priced = [snapshots.get(symbol) for symbol in symbols]
+    return MarketView(
+        decided_at=decided_at,
+        symbols=tuple(symbols),
+        price=np.array([s.price if s else np.nan for s in priced], dtype=np.float64),
+        age_seconds=np.array(
+            [(decided_at - s.priced_at).total_seconds() if s and s.priced_at else np.nan for s in priced], dtype=np.float64
+        ),
+        volatility=np.array([daily_volatility(bars[s]) if s in bars else np.nan for s in symbols], dtype=np.float64),
+        tradable=np.full(len(symbols), 1.0 if is_open else 0.0),
+        forecasts=dict(forecasts),
+    )
+
+
+def daily_volatility(bars: BarSeries) -> float:
+    """Sample standard deviation of the last 20 daily log returns; NaN with fewer bars or unusable closes."""
+    close = bars.close[-VOLATILITY_SESSIONS - 1 :]
+    if len(close) <= VOLATILITY_SESSIONS or not np.all(close > 0.0):
+        return float("nan")
+    return float(np.std(np.diff(np.log(close)), ddof=1))

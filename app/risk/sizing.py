@@ -1,0 +1,42 @@
+"""How much of a symbol to buy: the least of five bounds (decision 12). Compiled; all money in account currency."""
+
+from __future__ import annotations
+
+import math
+
+from numba import njit
+
+from app.risk.limits import RiskLimits
+
+BOUNDS = ("volatility", "risk_per_trade", "position_size", "exposure", "buying_power")
+
+
+@njit(cache=True)
+def entry_bounds(
+    worst_price: float, volatility: float, equity: float, gross_value: float, buying_power: float, limits: RiskLimits
+) -> tuple[float, float, float, float, float]:
+    """Units permitted by each of `BOUNDS`, before headroom and rounding.
+
+    worst_price: the most the entry may pay. volatility: daily standard deviation of log returns (> 0).
+    gross_value: holdings plus open buys at their worst price.
+    """
+    return (
+        limits.target_volatility_fraction * equity / (volatility * worst_price),
+        limits.risk_per_trade_fraction * equity / (limits.stop_loss_fraction * worst_price),
+        limits.max_position_fraction * equity / worst_price,
+        (limits.max_exposure_fraction * equity - gross_value) / worst_price,
+        buying_power / worst_price,
+    )
+
+
+@njit(cache=True)
+def entry_quantity(bounds: tuple[float, float, float, float, float], step: float, limits: RiskLimits) -> tuple[float, int]:
+    """(units on the step, index of the deciding bound); 0 units when no bound leaves a step."""
+    least = 0
+    for i in range(1, 5):
+        if bounds[i] < bounds[least]:
+            least = i
+    permitted = bounds[least] * (1.0 - limits.headroom_fraction)
+    if not (permitted > 0.0):  # NaN lands here too
+        return 0.0, least
+    return math.floor(permitted / step + 1e-9) * step, least

@@ -1,0 +1,151 @@
+"""The venue as the other services see it: orders and account through the broker, prices and history through market data.
+
+Completed daily bars are fetched once a session and kept in the database; everything else is asked when needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from app.domain.bar import DAILY, BarSeries, Snapshot
+from app.domain.errors import VenueError
+from app.domain.instrument import Instrument
+from app.domain.order import Fill, ValidatedOrder, VenueOrder
+from app.domain.portfolio import Position
+from app.domain.ports import Account, Broker, Clock, MarketData, VenueClock
+from app.runtime.calendar import TradingCalendar
+from app.services.database_service import DatabaseService
+
+FORECAST_DAYS = 260  # calendar days that hold the 120 completed sessions a forecast needs, holidays included
+TRAINING_DAYS = 2_600  # about 1,800 sessions
+
+
+class Venue(Broker, Protocol):
+    """A broker that also tells its calendar."""
+
+    def calendar(self) -> TradingCalendar:
+        """The venue's sessions."""
+        ...
+
+
+class AlpacaService:
+    """Venue calls and market data (S0-33). Stateless but for what is constant within a session."""
+
+    def __init__(
+        self,
+        *,
+        broker: Venue,
+        data: MarketData,
+        database: DatabaseService,
+        clock: Clock,
+        symbols: Sequence[str],
+        mode: str,
+        url: str,
+    ) -> None:
+        self._broker = broker
+        self._data = data
+        self._database = database
+        self._clock = clock
+        self._symbols = tuple(symbols)
+        self._mode = mode
+        self._url = url
+        self._instruments: dict[str, Instrument] = {}
+        self._history: tuple[datetime, dict[str, BarSeries]] | None = None
+
+    # -- session and account -------------------------------------------------------------------------------------------
+    def prepare(self) -> None:
+        """Read what holds for the life of the process: calendar and trading rules."""
+        self._broker.calendar()
+        self.instruments()
+
+    def clock(self) -> VenueClock:
+        """Venue time and session."""
+        return self._broker.clock()
+
+    def calendar(self) -> TradingCalendar:
+        """The venue's sessions."""
+        return self._broker.calendar()
+
+    def account(self) -> Account:
+        """Cash, equity, buying power."""
+        return self._broker.account()
+
+    def positions(self) -> dict[str, Position]:
+        """All holdings by symbol."""
+        return self._broker.positions()
+
+    def instruments(self) -> dict[str, Instrument]:
+        """Trading rules of the watch list; symbols the venue does not list are absent."""
+        if not self._instruments:
+            self._instruments = self._broker.instruments(self._symbols)
+        return self._instruments
+
+    # -- orders --------------------------------------------------------------------------------------------------------
+    def open_orders(self) -> list[VenueOrder]:
+        """Every order that may still fill."""
+        return self._broker.open_orders()
+
+    def closed_orders(self, since: datetime) -> list[VenueOrder]:
+        """Every finished order submitted after `since`."""
+        return self._broker.closed_orders(since=since)
+
+    def fills(self, since: datetime) -> list[Fill]:
+        """Every execution at or after `since`, oldest first."""
+        return self._broker.fills(since=since)
+
+    def order_by_client_id(self, client_order_id: str) -> VenueOrder | None:
+        """The order sent under our id, or None."""
+        return self._broker.order_by_client_id(client_order_id)
+
+    def submit(self, validated: ValidatedOrder) -> VenueOrder:
+        """Send once; see `domain.ports.Broker.submit`."""
+        return self._broker.submit(validated)
+
+    def cancel(self, venue_order_id: str) -> None:
+        """Ask to cancel; see `domain.ports.Broker.cancel`."""
+        self._broker.cancel(venue_order_id)
+
+    # -- market data ---------------------------------------------------------------------------------------------------
+    def snapshots(self, symbols: Sequence[str] | None = None) -> Mapping[str, Snapshot]:
+        """Newest price per symbol (default: the watch list) in one call."""
+        return self._data.snapshots(symbols or self._symbols)
+
+    def recent_bars(self, symbol: str, *, timeframe: str = DAILY, limit: int = 100, end: datetime | None = None) -> BarSeries:
+        """The newest `limit` bars of one symbol complete by `end` (default: the venue's now)."""
+        return self._data.recent_bars(symbol, timeframe=timeframe, limit=limit, end=end or self.clock().now)
+
+    def daily_history(self, at: datetime) -> dict[str, BarSeries]:
+        """Completed daily bars of the watch list, enough to forecast from; asked of the venue once a session."""
+        closed = self.calendar().previous_close(at)
+        if self._history is None or self._history[0] != closed:
+            bars = self._data.daily_bars(self._symbols, start=at - timedelta(days=FORECAST_DAYS), end=at)
+            self._database.save_bars(bars)
+            self._history = (closed, bars)
+        return self._history[1]
+
+    def training_bars(self, symbols: Sequence[str] | None = None) -> tuple[dict[str, BarSeries], datetime]:
+        """(completed daily bars of several years, the venue's now): nothing later than the venue's clock."""
+        now = self.clock().now
+        bars = self._data.daily_bars(symbols or self._symbols, start=now - timedelta(days=TRAINING_DAYS), end=now)
+        self._database.save_bars(bars)
+        return bars, now
+
+    def test_connection(self) -> dict[str, Any]:
+        """Whether the venue answers, as whom, and how fast; never raises for a venue that does not."""
+        started = self._clock.now()
+        answer: dict[str, Any] = {"mode": self._mode, "url": self._url}
+        try:
+            account, clock = self.account(), self.clock()
+        except VenueError as error:
+            return {**answer, "ok": False, "code": error.code, "error": error.message}
+        elapsed = (self._clock.now() - started).total_seconds()
+        return {
+            **answer,
+            "ok": True,
+            "account_id": account.account_id,
+            "venue_time": clock.now,
+            "is_open": clock.is_open,
+            "latency_ms": round(elapsed * 500, 1),
+        }

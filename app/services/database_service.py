@@ -1,0 +1,131 @@
+"""The ledger's one face: every service reads and writes through it. Each method is one transaction."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from app.domain.bar import BarSeries
+from app.domain.records import BacktestRecord, ModelRun, OutboxMessage, TaskRecord
+from app.storage import backtests, bars, migrations, model_runs, outbox, task_records
+from app.storage.trading_ledger import TradingLedger
+
+
+class DatabaseService(TradingLedger):
+    """The ledger's order path (see `TradingLedger`) and what is kept beside it: bars, models, backtests, tasks, messages.
+
+    Unknown ids raise NotFound, forbidden changes Conflict, trouble with the database itself StorageUnavailable.
+    """
+
+    def migrate(self) -> None:
+        """Creates or updates the schema; safe when several processes start together. Raises ConfigurationError if the
+        database was written by a newer version."""
+        migrations.migrate(self._db)
+
+    def ping(self) -> None:
+        """Returns if the database answers."""
+        self._db.ping()
+
+    def close(self) -> None:
+        """Closes idle connections."""
+        self._db.close()
+
+    # --- bars, models, backtests
+
+    def save_bars(self, series: Mapping[str, BarSeries], *, replace: bool = True) -> None:
+        """Upserts bars; replace=False keeps what is there."""
+        self._db.write(lambda c: bars.save(c, series, replace=replace))
+
+    def bars(
+        self,
+        symbols: str | Sequence[str],
+        timeframe: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int | None = None,
+    ) -> dict[str, BarSeries]:
+        """Bars with start <= timestamp <= end, at most the newest `limit` per symbol; symbols without bars are absent."""
+        names = [symbols] if isinstance(symbols, str) else symbols
+        return self._db.read(lambda c: bars.load(c, names, timeframe, start=start, end=end, limit=limit))
+
+    def newest_bar(self, timeframe: str) -> dict[str, datetime]:
+        """Timestamp of the newest bar of each symbol."""
+        return self._db.read(lambda c: bars.newest(c, timeframe))
+
+    def save_model_runs(self, runs: Sequence[ModelRun]) -> None:
+        """Stores finished trainings and tunings."""
+        self._db.write(lambda c: model_runs.add(c, runs))
+
+    def model_runs(self, limit: int = 100, symbol: str | None = None, kind: str | None = None) -> list[ModelRun]:
+        """Newest first."""
+        return self._db.read(lambda c: model_runs.listing(c, limit=limit, symbol=symbol, kind=kind))
+
+    def model_run(self, run_id: str) -> ModelRun:
+        """One training or tuning."""
+        return self._db.read(lambda c: model_runs.one(c, run_id))
+
+    def save_backtest(self, params: Mapping[str, Any], performance: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+        """Stores a finished backtest; its id."""
+        record = BacktestRecord(
+            backtest_id=uuid.uuid4().hex, created_at=self._clock.now(), params=params, performance=performance, result=result
+        )
+        self._db.write(lambda c: backtests.add(c, record))
+        return record.backtest_id
+
+    def backtests(self, limit: int = 50) -> list[BacktestRecord]:
+        """Newest first, without curves and trades."""
+        return self._db.read(lambda c: backtests.listing(c, limit))
+
+    def backtest(self, backtest_id: str) -> BacktestRecord:
+        """One backtest with everything."""
+        return self._db.read(lambda c: backtests.one(c, backtest_id))
+
+    # --- tasks and messages
+
+    def create_task(self, kind: str, params: Mapping[str, Any], task_id: str | None = None) -> str:
+        """Notes a task about to be queued; its id, new unless given."""
+        name = task_id or uuid.uuid4().hex
+        self._db.write(lambda c: task_records.create(c, name, kind, params, self._clock.now()))
+        return name
+
+    def start_task(self, task_id: str) -> None:
+        """The task runs; Conflict once it is over (a late redelivery)."""
+        self._db.write(lambda c: task_records.start(c, task_id, self._clock.now()))
+
+    def progress_task(self, task_id: str, done: int, total: int, message: str = "") -> None:
+        """How far it is."""
+        self._db.write(lambda c: task_records.progress(c, task_id, done, total, message))
+
+    def finish_task(self, task_id: str, result: Mapping[str, Any]) -> None:
+        """It is done."""
+        self._db.write(lambda c: task_records.finish(c, task_id, result, self._clock.now()))
+
+    def fail_task(self, task_id: str, error: str) -> None:
+        """It failed; `error` is a sentence for a person."""
+        self._db.write(lambda c: task_records.fail(c, task_id, error, self._clock.now()))
+
+    def task(self, task_id: str) -> TaskRecord:
+        """One task."""
+        return self._db.read(lambda c: task_records.one(c, task_id))
+
+    def tasks(self, limit: int = 50, kind: str | None = None) -> list[TaskRecord]:
+        """Newest first."""
+        return self._db.read(lambda c: task_records.listing(c, limit=limit, kind=kind))
+
+    def enqueue_alert(self, kind: str, message: str, payload: Mapping[str, Any] | None = None) -> None:
+        """Something people must be told; delivered apart from the trading path."""
+        self._db.write(lambda c: outbox.enqueue(c, kind, message, payload or {}, self._clock.now()))
+
+    def outbox_pending(self, limit: int = 50) -> list[OutboxMessage]:
+        """Undelivered messages, oldest first."""
+        return self._db.read(lambda c: outbox.pending(c, limit))
+
+    def outbox_sent(self, message_id: int) -> None:
+        """It was delivered."""
+        self._db.write(lambda c: outbox.mark_sent(c, message_id, self._clock.now()))
+
+    def outbox_failed(self, message_id: int, error: str) -> None:
+        """A delivery failed; it is tried again, `app.storage.outbox.MAX_ATTEMPTS` times in all."""
+        self._db.write(lambda c: outbox.mark_failed(c, message_id, error))

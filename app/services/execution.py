@@ -1,0 +1,116 @@
+"""Carry out a committed decision: cancels first, then each intent claimed once, sent once, and settled by its answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from app.domain.errors import OutcomeUnknown, Refused, TryAgain
+from app.domain.order import ValidatedOrder
+from app.domain.order_report import reported_event
+from app.domain.order_state import OrderEvent
+from app.engine.decision import Decision
+from app.services.alpaca_service import AlpacaService
+from app.services.database_service import DatabaseService
+
+log = structlog.get_logger()
+
+CANCEL_WAITS_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """How the orders of one decision fared, by number."""
+
+    sent: int
+    refused: int
+    unknown: int
+    unsent: int
+
+
+class Executor:
+    """Sends what was committed; the database is the ledger, so a crash at any line loses and doubles nothing."""
+
+    def __init__(self, *, venue: AlpacaService, database: DatabaseService, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._venue = venue
+        self._database = database
+        self._sleep = sleep
+
+    def execute(self, decision: Decision, *, cycle_id: str, now: datetime) -> Execution:
+        """now: venue time; an intent past its expiry is not sent."""
+        stuck = self._cancel(decision.cancels)
+        counts = {"sent": 0, "refused": 0, "unknown": 0, "unsent": 0}
+        for validated in decision.orders:
+            # Units still held by a leg that would not go cannot be sold; the next cycle decides again.
+            held = validated.order.symbol in stuck
+            counts["unsent" if held else self._send(validated, cycle_id=cycle_id, now=now)] += 1
+        return Execution(**counts)
+
+    def _send(self, validated: ValidatedOrder, *, cycle_id: str, now: datetime) -> str:
+        order = validated.order
+        bound = log.bind(client_order_id=order.client_order_id, symbol=order.symbol)
+        if not self._database.claim_intent(order.client_order_id, cycle_id=cycle_id, now=now):
+            return "unsent"
+        try:
+            answer = self._venue.submit(validated)
+        except Refused as refusal:
+            return self._refused(order.client_order_id, refusal)
+        except TryAgain as error:
+            # Proven not sent. It is not repeated here: the next cycle decides afresh on fresh prices.
+            self._database.settle_intent(order.client_order_id, OrderEvent.REJECT, error=error.message)
+            bound.warning("order_not_sent", error=error.message)
+            return "unsent"
+        except OutcomeUnknown as error:
+            return self._unknown(order.client_order_id, error)
+        self._database.settle_intent(order.client_order_id, reported_event(answer), venue_order=answer)
+        for leg in answer.legs:
+            self._database.adopt_order(leg)
+        bound.info("order_sent", side=order.side, quantity=str(order.quantity), reason=order.reason, status=answer.status)
+        return "sent"
+
+    def _refused(self, client_order_id: str, refusal: Refused) -> str:
+        """A refusal may mean "you sent that already": the order itself is the proof, not the wording."""
+        try:
+            existing = self._venue.order_by_client_id(client_order_id)
+        except (TryAgain, Refused) as error:
+            return self._unknown(client_order_id, error)
+        if existing is not None:
+            self._database.settle_intent(client_order_id, reported_event(existing), venue_order=existing)
+            for leg in existing.legs:
+                self._database.adopt_order(leg)
+            return "sent"
+        self._database.settle_intent(client_order_id, OrderEvent.REJECT, error=refusal.message)
+        self._database.enqueue_alert("order", f"The venue refused {client_order_id}: {refusal.message}")
+        log.warning("order_refused", client_order_id=client_order_id, error=refusal.message)
+        return "refused"
+
+    def _unknown(self, client_order_id: str, error: Exception) -> str:
+        self._database.settle_intent(client_order_id, OrderEvent.LOSE_ANSWER, error=str(error))
+        log.warning("order_outcome_unknown", client_order_id=client_order_id, error=str(error))
+        return "unknown"
+
+    def _cancel(self, client_order_ids: Iterable[str]) -> frozenset[str]:
+        """Cancel and wait until the venue has let go; the symbols whose orders are still there are returned."""
+        waiting = {}
+        for client_order_id in client_order_ids:
+            intent = self._database.intent(client_order_id)
+            if intent.venue_order_id is None or intent.is_settled:
+                continue
+            try:
+                self._venue.cancel(intent.venue_order_id)
+            except Refused as refusal:  # already finished: the listing below tells how
+                log.info("cancel_refused", client_order_id=client_order_id, error=refusal.message)
+            except (TryAgain, OutcomeUnknown) as error:
+                log.warning("cancel_unclear", client_order_id=client_order_id, error=error.message)
+            waiting[client_order_id] = intent
+        for wait in CANCEL_WAITS_SECONDS if waiting else ():
+            open_ids = {order.venue_order_id for order in self._venue.open_orders()}
+            waiting = {name: intent for name, intent in waiting.items() if intent.venue_order_id in open_ids}
+            if not waiting:
+                break
+            self._sleep(wait)
+        return frozenset(intent.symbol for intent in waiting.values())

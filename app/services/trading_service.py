@@ -1,0 +1,337 @@
+"""The trading cycle: claim, reconcile, collect, forecast, decide, commit, send, record (S0-20, S0-35).
+
+Everything that thinks is below this floor and pure; everything that touches the world is beside it. This file only puts
+the steps in order, and sees to it that each cycle ends with a recorded outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from time import perf_counter
+from typing import Any
+
+import structlog
+
+from app.domain.bar import Snapshot
+from app.domain.errors import AlphaTraderError, NotFound
+from app.domain.forecast import Forecaster
+from app.domain.order import Purpose
+from app.domain.order_state import OrderState
+from app.domain.portfolio import Portfolio
+from app.domain.ports import Account, Clock, VenueClock
+from app.domain.records import ClaimOutcome, EquityPoint, IntentOrigin, IntentRecord
+from app.domain.trading_state import RiskState
+from app.engine.decide import decide
+from app.engine.decision import Book, Context, Decision, OpenOrder, SymbolRecord
+from app.engine.recording import Inputs, to_json
+from app.engine.view import market_view
+from app.risk.limits import Policy, RiskLimits
+from app.runtime import metrics
+from app.runtime.calendar import midnight_new_york, session_day
+from app.runtime.owner import is_alive, this_process
+from app.services.alpaca_service import AlpacaService
+from app.services.database_service import DatabaseService
+from app.services.execution import Execution, Executor
+from app.services.reconciliation import Reconciled, Reconciler
+from app.services.risk_manager import RiskManager
+
+log = structlog.get_logger()
+
+STRATEGY = "ensemble"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleReport:
+    """What one cycle did. outcome: completed, market_closed, failed, or why it did not run (already_done, overlap...)."""
+
+    cycle_id: str
+    outcome: str
+    detail: str = ""
+    orders: int = 0
+    fills: int = 0
+    equity: Decimal | None = None
+
+
+@dataclass(slots=True)
+class _Stopwatch:
+    """Seconds per stage of a cycle."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + perf_counter() - started, 6)
+
+
+class TradingService:
+    """Runs cycles and answers questions about them."""
+
+    def __init__(
+        self,
+        *,
+        venue: AlpacaService,
+        forecaster: Forecaster,
+        risk: RiskManager,
+        database: DatabaseService,
+        clock: Clock,
+        symbols: tuple[str, ...],
+        limits: RiskLimits,
+        policy: Policy,
+        cycle_seconds: int,
+    ) -> None:
+        self._venue = venue
+        self._forecaster = forecaster
+        self._risk = risk
+        self._database = database
+        self._clock = clock
+        self._symbols = symbols
+        self._limits = limits
+        self._policy = policy
+        self._cycle_seconds = cycle_seconds
+        self._reconciler = Reconciler(venue=venue, database=database)
+        self._executor = Executor(venue=venue, database=database)
+
+    def prepare(self) -> None:
+        """Pay the price of a first cycle in advance: calendar, trading rules, models, compiled rules. Writes nothing but
+        bars. Raises VenueError when the venue does not answer."""
+        self._venue.prepare()
+        self.signal(self._symbols[0])
+
+    def run_cycle(self, trigger: str = "schedule", request_id: str = "") -> CycleReport:
+        """One cycle for the slot the venue's clock is in. At most one effective cycle per slot (and per `request_id` for
+        cycles asked for by hand); failures end as a recorded outcome, and only bugs are raised."""
+        venue_clock = self._venue.clock()
+        slot = _slot(venue_clock.now, self._cycle_seconds)
+        cycle_id = f"{slot:%Y%m%dT%H%M%SZ}" + (f"-{request_id[:8]}" if request_id else "")
+        claim = self._database.claim_cycle(
+            cycle_id, slot=slot, started_at=self._clock.now(), owner=this_process(), trigger=trigger, is_alive=is_alive
+        )
+        if claim is not ClaimOutcome.CLAIMED:
+            return CycleReport(cycle_id=cycle_id, outcome=claim.value)
+        with structlog.contextvars.bound_contextvars(cycle_id=cycle_id):
+            return self._run_claimed(cycle_id, slot, venue_clock)
+
+    def signal(self, symbol: str) -> SymbolRecord:
+        """What a cycle would decide about `symbol` now; nothing is written or sent. Raises NotFound off the watch list."""
+        if symbol not in self._symbols:
+            raise NotFound(f"{symbol} is not on the watch list", code="symbol_unknown")
+        venue_clock = self._venue.clock()
+        account, held = self._venue.account(), self._venue.positions()
+        state = self._risk.peek(account, _session(venue_clock.now), venue_clock.now)
+        portfolio = Portfolio(cash=account.cash, positions=held)
+        inputs = self._inputs("signal", venue_clock, account, portfolio, state, differences=())
+        decision = _decide(inputs)
+        return next(record for record in decision.records if record.symbol == symbol)
+
+    def portfolio_view(self) -> dict[str, Any]:
+        """Account, positions at the newest prices, and the gain of each, as the dashboard shows them."""
+        account, held = self._venue.account(), self._venue.positions()
+        snapshots = self._venue.snapshots(tuple(held)) if held else {}
+        return {
+            "account": account,
+            "positions": [
+                {
+                    "symbol": position.symbol,
+                    "quantity": position.quantity,
+                    "average_entry_price": position.average_entry_price,
+                    "price": price,
+                    "market_value": position.quantity * price if price is not None else None,
+                    "unrealized": position.unrealized(price) if price is not None else None,
+                }
+                for position in held.values()
+                for price in [_price(snapshots.get(position.symbol))]
+            ],
+        }
+
+    # -- one claimed cycle ---------------------------------------------------------------------------------------------
+    def _run_claimed(self, cycle_id: str, slot: datetime, venue_clock: VenueClock) -> CycleReport:
+        started = perf_counter()
+        watch = _Stopwatch()
+        equity: EquityPoint | None = None
+        try:
+            if venue_clock.is_open:
+                report, equity = self._trade(cycle_id, slot, venue_clock, watch)
+            else:
+                detail = f"the venue opens {venue_clock.next_open:%Y-%m-%d %H:%M} UTC"
+                report = CycleReport(cycle_id=cycle_id, outcome="market_closed", detail=detail)
+        except AlphaTraderError as error:
+            log.warning("cycle_failed", code=error.code, error=error.message)
+            self._database.enqueue_alert("cycle", f"Cycle {cycle_id} failed: {error.message}")
+            report = CycleReport(cycle_id=cycle_id, outcome="failed", detail=f"{error.code}: {error.message}")
+        except Exception as error:
+            self._finish(
+                CycleReport(cycle_id=cycle_id, outcome="failed", detail=f"{type(error).__name__}: {error}"), watch, None
+            )
+            raise
+        seconds = perf_counter() - started
+        watch.seconds["total"] = round(seconds, 6)
+        self._finish(report, watch, equity)
+        metrics.observe_cycle(report.outcome, seconds, finished_at=venue_clock.now.timestamp())
+        log.info("cycle_finished", outcome=report.outcome, detail=report.detail, seconds=round(seconds, 3))
+        return report
+
+    def _trade(
+        self, cycle_id: str, slot: datetime, venue_clock: VenueClock, watch: _Stopwatch
+    ) -> tuple[CycleReport, EquityPoint | None]:
+        now = venue_clock.now
+        self._database.expire_ready_intents(before_cycle=cycle_id)
+        with watch.stage("reconcile"):
+            books = self._reconciler.reconcile(now)
+        state = self._risk.current(books.account, _session(now), now)
+        inputs = self._inputs(cycle_id, venue_clock, books.account, books.portfolio, state, books.differences, watch)
+        with watch.stage("decide"):
+            decision = _decide(inputs)
+        with watch.stage("commit"):
+            expires_at = slot + timedelta(seconds=self._cycle_seconds)
+            self._database.record_decision(cycle_id, decision, inputs=to_json(inputs), orders_expire_at=expires_at)
+            self._risk.mirror(decision.risk)
+            if books.differences and state == decision.risk:
+                log.warning("books_differ", differences=books.differences)
+            elif books.differences:
+                self._database.enqueue_alert("reconcile", "Books differ: " + "; ".join(books.differences))
+        with watch.stage("send"):
+            execution = self._executor.execute(decision, cycle_id=cycle_id, now=now)
+        equity = _equity_point(inputs, books)
+        self._observe(decision, books, equity)
+        report = CycleReport(
+            cycle_id=cycle_id,
+            outcome="completed",
+            detail=_summary(decision, execution, books),
+            orders=execution.sent,
+            fills=books.fills,
+            equity=equity.equity if equity else None,
+        )
+        return report, equity
+
+    def _inputs(
+        self,
+        cycle_id: str,
+        venue_clock: VenueClock,
+        account: Account,
+        portfolio: Portfolio,
+        state: RiskState,
+        differences: tuple[str, ...],
+        watch: _Stopwatch | None = None,
+    ) -> Inputs:
+        """Collect and forecast: everything the decision takes, as known at the venue's now."""
+        watch = watch or _Stopwatch()
+        now = venue_clock.now
+        # A holding off the watch list is watched too, so that its stop and the account's value can be judged.
+        symbols = self._symbols + tuple(sorted(set(portfolio.positions) - set(self._symbols)))
+        with watch.stage("collect"):
+            snapshots = self._venue.snapshots(symbols)
+            bars = self._venue.daily_history(now)
+            instruments = self._venue.instruments()
+        with watch.stage("forecast"):
+            forecasts = self._forecaster.forecast(bars, now)
+        view = market_view(
+            decided_at=now, symbols=symbols, snapshots=snapshots, bars=bars, forecasts=forecasts, is_open=venue_clock.is_open
+        )
+        book = self._book(account, portfolio, state, now, reconciled=not differences)
+        context = Context(account_id=account.account_id, strategy=STRATEGY, cycle_id=cycle_id, instruments=instruments)
+        return Inputs(view=view, book=book, context=context, limits=self._limits, policy=self._policy)
+
+    def _book(self, account: Account, portfolio: Portfolio, state: RiskState, now: datetime, *, reconciled: bool) -> Book:
+        entries, exits = self._database.entries_and_exits(midnight_new_york(session_day(now)))
+        return Book(
+            session=_session(now),
+            cash=portfolio.cash,
+            equity=account.equity,
+            previous_close_equity=account.previous_close_equity,
+            buying_power=account.buying_power,
+            positions=dict(portfolio.positions),
+            open_orders=tuple(_open_order(intent) for intent in self._database.unsettled_intents()),
+            risk=state,
+            entries_today=entries,
+            exits_today=exits,
+            reconciled=reconciled and not account.trading_blocked,
+        )
+
+    def _finish(self, report: CycleReport, watch: _Stopwatch, equity: EquityPoint | None) -> None:
+        self._database.finish_cycle(
+            report.cycle_id,
+            outcome=report.outcome,
+            detail=report.detail,
+            finished_at=self._clock.now(),
+            timings=watch.seconds,
+            equity=equity,
+        )
+
+    def _observe(self, decision: Decision, books: Reconciled, equity: EquityPoint | None) -> None:
+        metrics.observe_decisions(decision.records)
+        if equity is None or equity.equity <= 0:
+            return
+        risk = decision.risk
+        metrics.observe_portfolio(
+            equity=equity.equity,
+            cash=equity.cash,
+            daily_return=float(equity.equity / risk.baseline_equity - 1) if risk.baseline_equity > 0 else None,
+            drawdown=float(1 - equity.equity / max(equity.equity, risk.high_water_equity)),
+            exposure=float(equity.positions_value / equity.equity),
+            positions=len(books.portfolio.positions),
+            trading_state=risk.trading_state,
+        )
+
+
+def _decide(inputs: Inputs) -> Decision:
+    return decide(inputs.view, inputs.book, inputs.context, inputs.limits, inputs.policy)
+
+
+def _slot(now: datetime, cycle_seconds: int) -> datetime:
+    return datetime.fromtimestamp(now.timestamp() // cycle_seconds * cycle_seconds, UTC)
+
+
+def _session(now: datetime) -> str:
+    return session_day(now).isoformat()
+
+
+def _price(snapshot: Snapshot | None) -> Decimal | None:
+    return Decimal(repr(snapshot.price)) if snapshot is not None and snapshot.price > 0 else None
+
+
+def _open_order(intent: IntentRecord) -> OpenOrder:
+    return OpenOrder(
+        client_order_id=intent.client_order_id,
+        symbol=intent.symbol,
+        side=intent.side,
+        purpose=Purpose.EXIT if intent.origin is IntentOrigin.LEG else intent.purpose,
+        quantity=max(intent.quantity - intent.filled_quantity, Decimal(0)),
+        price=intent.limit_price,
+        protective=intent.origin is IntentOrigin.LEG,
+        at_venue=intent.venue_order_id is not None and intent.state is not OrderState.UNKNOWN,
+        external=intent.origin is IntentOrigin.EXTERNAL,
+    )
+
+
+def _equity_point(inputs: Inputs, books: Reconciled) -> EquityPoint | None:
+    """Our own mark at the prices the decision saw; None while a holding has no price."""
+    prices = dict(zip(inputs.view.symbols, inputs.view.price.tolist(), strict=True))
+    held: Mapping[str, Any] = books.portfolio.positions
+    if not all(prices.get(symbol, 0.0) > 0.0 for symbol in held):
+        return None
+    equity = books.portfolio.mark({symbol: Decimal(repr(prices[symbol])) for symbol in held})
+    return EquityPoint(
+        at=inputs.view.decided_at,
+        cash=books.portfolio.cash,
+        positions_value=equity - books.portfolio.cash,
+        equity=equity,
+        venue_equity=books.account.equity,
+    )
+
+
+def _summary(decision: Decision, execution: Execution, books: Reconciled) -> str:
+    parts = [f"{len(decision.records)} symbols", f"{execution.sent} orders"]
+    parts += [f"{count} {word}" for word in ("refused", "unknown", "unsent") if (count := getattr(execution, word))]
+    if decision.cancels:
+        parts.append(f"{len(decision.cancels)} cancels")
+    if books.differences:
+        parts.append("books differ: " + "; ".join(books.differences))
+    return ", ".join(parts)

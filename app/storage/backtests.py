@@ -1,0 +1,38 @@
+"""Finished backtests."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, insert, select
+
+from app.domain.errors import NotFound
+from app.domain.records import BacktestRecord
+from app.storage.tables import BACKTESTS
+
+_SUMMARY = [column for column in BACKTESTS.c if column.name != "result"]
+
+
+def add(connection: Connection, backtest: BacktestRecord) -> None:
+    """Stores a backtest."""
+    connection.execute(
+        insert(BACKTESTS).values(
+            backtest_id=backtest.backtest_id,
+            created_at=backtest.created_at,
+            params=backtest.params,
+            performance=backtest.performance,
+            result=backtest.result or {},
+        )
+    )
+
+
+def one(connection: Connection, backtest_id: str) -> BacktestRecord:
+    """A backtest with its curves and trades. Raises NotFound."""
+    row = connection.execute(select(BACKTESTS).where(BACKTESTS.c.backtest_id == backtest_id)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"no backtest {backtest_id}")
+    return BacktestRecord(**row)
+
+
+def listing(connection: Connection, limit: int) -> list[BacktestRecord]:
+    """Without curves and trades, newest first."""
+    query = select(*_SUMMARY).order_by(BACKTESTS.c.created_at.desc(), BACKTESTS.c.backtest_id).limit(limit)
+    return [BacktestRecord(**row) for row in connection.execute(query).mappings()]

@@ -1,0 +1,66 @@
+"""Decisions: why each symbol was or was not traded, one row per symbol and cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from app.domain.records import DecisionRecord
+from app.engine.decision import Decision, SymbolRecord
+from app.storage import cycles, intents, outbox, risk_states
+from app.storage.columns import plain
+from app.storage.tables import DECISIONS
+
+
+def record(
+    connection: Connection, cycle_id: str, decision: Decision, *, inputs: Mapping[str, Any], orders_expire_at: datetime
+) -> None:
+    """Everything a decision leaves behind; see `DatabaseService.record_decision`."""
+    at = decision.decided_at
+    cycles.require_running(connection, cycle_id)
+    risk_states.accept_decided(connection, decision.risk, at=at)
+    cycles.store_inputs(connection, cycle_id, decided_at=at, inputs=inputs)
+    rows = [_row(cycle_id, at, symbol_record) for symbol_record in decision.records]
+    if rows:
+        connection.execute(insert(DECISIONS), rows)
+    for validated in decision.orders:
+        intents.arm(connection, validated.order, cycle_id=cycle_id, expires_at=orders_expire_at, at=at)
+    for alert in decision.alerts:
+        outbox.enqueue(connection, "alert", alert, {"cycle_id": cycle_id}, at)
+
+
+def listing(
+    connection: Connection, *, symbol: str | None, cycle_id: str | None, limit: int, before: datetime | None
+) -> list[DecisionRecord]:
+    """Newest first; `before`: only decisions made earlier than that, for paging."""
+    query = select(DECISIONS).order_by(DECISIONS.c.decided_at.desc(), DECISIONS.c.cycle_id, DECISIONS.c.symbol).limit(limit)
+    if symbol is not None:
+        query = query.where(DECISIONS.c.symbol == symbol)
+    if cycle_id is not None:
+        query = query.where(DECISIONS.c.cycle_id == cycle_id)
+    if before is not None:
+        query = query.where(DECISIONS.c.decided_at < before)
+    return [DecisionRecord(**row) for row in connection.execute(query).mappings()]
+
+
+def _row(cycle_id: str, decided_at: datetime, record: SymbolRecord) -> dict[str, object]:
+    return {
+        "cycle_id": cycle_id,
+        "symbol": record.symbol,
+        "decided_at": decided_at,
+        "reason": record.reason.code,
+        "side": record.side,
+        "quantity": record.quantity,
+        "held_quantity": record.held_quantity,
+        "price": plain(record.price),
+        "expected_return": plain(record.expected_return),
+        "confidence": plain(record.confidence),
+        "volatility": plain(record.volatility),
+        "members": record.members,
+        "sizing": record.sizing,
+        "sizing_bound": record.sizing_bound,
+        "detail": record.detail,
+    }

@@ -1,0 +1,87 @@
+"""Executions: each booked once, whatever the order or number of reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, distinct, func, insert, select
+
+from app.domain.order import Fill, Purpose, Side
+from app.domain.records import FillRecord
+from app.storage import intents, outbox, portfolio
+from app.storage.tables import FILLS, INTENTS
+
+_FILL = [column for column in FILLS.c if column.name != "booked_at"]
+
+
+def book(connection: Connection, fills: Sequence[Fill], *, at: datetime) -> list[Fill]:
+    """Books what is new: the execution, its order, cash and position, and a message; see `DatabaseService.book_fills`."""
+    offered = {fill.execution_id: fill for fill in fills}
+    known = connection.execute(select(FILLS.c.execution_id).where(FILLS.c.execution_id.in_(offered))).scalars()
+    for execution_id in known:
+        del offered[execution_id]
+    new = sorted(offered.values(), key=portfolio.fill_key)
+    if not new:
+        return []
+    portfolio.fold(connection, new)
+    connection.execute(insert(FILLS), [{**_values(fill), "booked_at": at} for fill in new])
+    for venue_order_id in dict.fromkeys(fill.venue_order_id for fill in new):
+        intents.apply_fills(connection, venue_order_id, at=at)
+    for fill in new:
+        verb = "Bought" if fill.side is Side.BUY else "Sold"
+        text = f"{verb} {fill.quantity.normalize():f} {fill.symbol} at {fill.price.normalize():f}"
+        outbox.enqueue(connection, "fill", text, _values(fill), at)
+    return new
+
+
+def latest_time(connection: Connection) -> datetime | None:
+    """When the newest booked execution happened."""
+    newest: datetime | None = connection.execute(select(func.max(FILLS.c.filled_at))).scalar_one_or_none()
+    return newest
+
+
+def listing(connection: Connection, *, limit: int, symbol: str | None) -> list[FillRecord]:
+    """Newest first, each with the order it belongs to."""
+    query = (
+        select(*_FILL, INTENTS.c.client_order_id, INTENTS.c.purpose, INTENTS.c.reason, INTENTS.c.origin)
+        .outerjoin(INTENTS, INTENTS.c.venue_order_id == FILLS.c.venue_order_id)
+        .order_by(FILLS.c.filled_at.desc(), FILLS.c.execution_id.desc())
+        .limit(limit)
+    )
+    if symbol is not None:
+        query = query.where(FILLS.c.symbol == symbol)
+    return [_record(row) for row in connection.execute(query).mappings()]
+
+
+def orders_filled(connection: Connection, since: datetime) -> tuple[dict[str, int], dict[str, int]]:
+    """Per symbol, how many entry and how many exit orders had an execution since then. Executions of orders we do not
+    know count by their side."""
+    query = (
+        select(FILLS.c.symbol, FILLS.c.side, INTENTS.c.purpose, func.count(distinct(FILLS.c.venue_order_id)))
+        .outerjoin(INTENTS, INTENTS.c.venue_order_id == FILLS.c.venue_order_id)
+        .where(FILLS.c.filled_at >= since)
+        .group_by(FILLS.c.symbol, FILLS.c.side, INTENTS.c.purpose)
+    )
+    entries: dict[str, int] = {}
+    exits: dict[str, int] = {}
+    for symbol, side, purpose, count in connection.execute(query):
+        is_entry = purpose is Purpose.ENTRY or (purpose is None and side is Side.BUY)
+        counter = entries if is_entry else exits
+        counter[symbol] = counter.get(symbol, 0) + count
+    return entries, exits
+
+
+def _values(fill: Fill) -> dict[str, Any]:
+    return {column.name: getattr(fill, column.name) for column in _FILL}
+
+
+def _record(row: RowMapping) -> FillRecord:
+    return FillRecord(
+        fill=Fill(**{column.name: row[column.name] for column in _FILL}),
+        client_order_id=row["client_order_id"],
+        purpose=row["purpose"],
+        reason=row["reason"],
+        origin=row["origin"],
+    )

@@ -1,0 +1,160 @@
+"""Cash and positions: the stored result of folding what happened since the account was opened.
+
+The fold runs in the order of things (`fill_key`), not in the order of reports. A fill that comes last is added to the
+stored result; one that surfaces late makes the whole fold run again, so the result never depends on who told us when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from app.domain.errors import Conflict
+from app.domain.order import Fill
+from app.domain.portfolio import Portfolio, Position, apply_fill
+from app.domain.records import AccountRecord
+from app.storage.tables import ACCOUNT, ADOPTIONS, FILLS, POSITIONS
+
+_log = structlog.get_logger()
+_ONE = 1
+
+
+def fill_key(fill: Fill) -> tuple[datetime, str]:
+    """The order of things: by time, and by the venue's id within one instant."""
+    return fill.filled_at, fill.execution_id
+
+
+def account(connection: Connection) -> AccountRecord | None:
+    """The account this database keeps, None before it is opened."""
+    row = connection.execute(select(ACCOUNT.c.account_id, ACCOUNT.c.opened_at, ACCOUNT.c.opening_cash)).mappings().one_or_none()
+    return None if row is None else AccountRecord(**row)
+
+
+def open_account(connection: Connection, account_id: str, cash: Decimal, at: datetime) -> bool:
+    """Starts the books; false if they are open already. Raises Conflict for another account than the one kept."""
+    present = account(connection)
+    if present is not None:
+        if present.account_id != account_id:
+            raise Conflict(
+                f"this database keeps account {present.account_id}, the venue shows {account_id}: use another DATABASE_URL",
+                code="other_account",
+            )
+        return False
+    opening = {"account_id": account_id, "opened_at": at, "opening_cash": cash, "cash": cash, "realized": Decimal(0)}
+    connection.execute(insert(ACCOUNT).values(id=_ONE, **opening))
+    return True
+
+
+def adopt(connection: Connection, positions: Iterable[Position], at: datetime) -> None:
+    """Sets holdings as they stood at `at`, without touching cash; a quantity of zero removes one."""
+    opened = _require_account(connection)
+    rows = [
+        {
+            "at": max(at, opened.opened_at),
+            "symbol": position.symbol,
+            "quantity": position.quantity,
+            "average_entry_price": position.average_entry_price,
+            "opened_at": position.opened_at,
+        }
+        for position in positions
+    ]
+    if rows:
+        connection.execute(insert(ADOPTIONS), rows)
+        _store(connection, _replay(connection, opened, _booked(connection)))
+
+
+def load(connection: Connection) -> Portfolio:
+    """Cash and positions as of the newest booked fill. Raises Conflict before the account is opened."""
+    _require_account(connection)
+    cash, realized = connection.execute(select(ACCOUNT.c.cash, ACCOUNT.c.realized)).one()
+    rows = connection.execute(select(POSITIONS).order_by(POSITIONS.c.symbol)).mappings()
+    return Portfolio(cash=cash, realized=realized, positions={row["symbol"]: Position(**row) for row in rows})
+
+
+def fold(connection: Connection, new: Sequence[Fill]) -> None:
+    """Moves cash and positions by fills not booked yet, given in the order of things."""
+    opened = _require_account(connection)
+    early = [fill.execution_id for fill in new if fill.filled_at < opened.opened_at]
+    if early:
+        # The opening cash and the adopted positions hold these already.
+        _log.warning("fills_before_opening", account_id=opened.account_id, opened_at=opened.opened_at, execution_ids=early)
+    if _comes_last(connection, new[0]):
+        after = load(connection)
+        for fill in new:
+            if fill.filled_at >= opened.opened_at:
+                after = apply_fill(after, fill)
+    else:
+        after = _replay(connection, opened, sorted([*_booked(connection), *new], key=fill_key))
+    _store(connection, after)
+
+
+def _require_account(connection: Connection) -> AccountRecord:
+    opened = account(connection)
+    if opened is None:
+        raise Conflict("no account has been opened in this database yet", code="no_account")
+    return opened
+
+
+def _comes_last(connection: Connection, fill: Fill) -> bool:
+    for newest, at in ((func.max(FILLS.c.filled_at), FILLS.c.filled_at), (func.max(ADOPTIONS.c.at), ADOPTIONS.c.at)):
+        last = connection.execute(select(newest)).scalar_one_or_none()
+        if last is not None and fill.filled_at < last:
+            return False
+        if last is not None and fill.filled_at == last and at is FILLS.c.filled_at:
+            ids = connection.execute(select(FILLS.c.execution_id).where(FILLS.c.filled_at == last)).scalars()
+            if any(fill.execution_id < other for other in ids):
+                return False
+    return True
+
+
+def _booked(connection: Connection) -> list[Fill]:
+    columns = [column for column in FILLS.c if column.name != "booked_at"]
+    return sorted((Fill(**row) for row in connection.execute(select(*columns)).mappings()), key=fill_key)
+
+
+def _replay(connection: Connection, opened: AccountRecord, fills: Sequence[Fill]) -> Portfolio:
+    """The fold from the beginning: adoptions come before fills of the same instant."""
+    adoptions = connection.execute(select(ADOPTIONS).order_by(ADOPTIONS.c.at, ADOPTIONS.c.id)).all()
+    portfolio = Portfolio(cash=opened.opening_cash)
+    waiting = 0
+    for fill in fills:
+        while waiting < len(adoptions) and adoptions[waiting].at <= fill.filled_at:
+            portfolio = _with_position(portfolio, adoptions[waiting])
+            waiting += 1
+        if fill.filled_at >= opened.opened_at:
+            portfolio = apply_fill(portfolio, fill)
+    for adoption in adoptions[waiting:]:
+        portfolio = _with_position(portfolio, adoption)
+    return portfolio
+
+
+def _with_position(portfolio: Portfolio, row: Row[Any]) -> Portfolio:
+    position = Position(
+        symbol=row.symbol, quantity=row.quantity, average_entry_price=row.average_entry_price, opened_at=row.opened_at
+    )
+    others = {symbol: held for symbol, held in portfolio.positions.items() if symbol != position.symbol}
+    return replace(portfolio, positions={**others, position.symbol: position} if position.quantity else others)
+
+
+def _store(connection: Connection, portfolio: Portfolio) -> None:
+    connection.execute(update(ACCOUNT).values(cash=portfolio.cash, realized=portfolio.realized))
+    connection.execute(delete(POSITIONS))
+    if portfolio.positions:
+        connection.execute(
+            insert(POSITIONS),
+            [
+                {
+                    "symbol": position.symbol,
+                    "quantity": position.quantity,
+                    "average_entry_price": position.average_entry_price,
+                    "opened_at": position.opened_at,
+                }
+                for position in portfolio.positions.values()
+            ],
+        )

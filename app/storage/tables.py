@@ -1,0 +1,251 @@
+"""All tables. Money, prices and quantities of orders are exact decimals; bars are binary floats, as arrays want them."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, MetaData, Table
+
+from app.domain.order import OrderType, Purpose, Side, TimeInForce
+from app.domain.order_state import OrderState
+from app.domain.records import CycleState, IntentOrigin, TaskState
+from app.storage.columns import ExactDecimal, Instant, Json, Word, Words
+
+METADATA = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+# timestamp, known_at: seconds since 1970 UTC, as in `BarSeries`. NULL prices are NaN.
+BARS = Table(
+    "bars",
+    METADATA,
+    Column("symbol", Words, primary_key=True),
+    Column("timeframe", Words, primary_key=True),
+    Column("timestamp", BigInteger, primary_key=True, autoincrement=False),
+    Column("known_at", BigInteger, nullable=False),
+    Column("open", Double),
+    Column("high", Double),
+    Column("low", Double),
+    Column("close", Double),
+    Column("volume", Double),
+    sqlite_with_rowid=False,
+)
+
+CYCLES = Table(
+    "cycles",
+    METADATA,
+    Column("cycle_id", Words, primary_key=True),
+    Column("slot", Instant, nullable=False, index=True),
+    Column("state", Word(CycleState), nullable=False, index=True),
+    Column("trigger", Words, nullable=False),
+    Column("owner", Words, nullable=False),
+    Column("started_at", Instant, nullable=False, index=True),
+    Column("finished_at", Instant),
+    Column("decided_at", Instant),
+    Column("outcome", Words),
+    Column("detail", Words, nullable=False),
+    Column("timings", Json, nullable=False),
+    Column("inputs", Json),
+)
+
+DECISIONS = Table(
+    "decisions",
+    METADATA,
+    Column("cycle_id", Words, ForeignKey("cycles.cycle_id"), primary_key=True),
+    Column("symbol", Words, primary_key=True),
+    Column("decided_at", Instant, nullable=False, index=True),
+    Column("reason", Words, nullable=False),
+    Column("side", Word(Side)),
+    Column("quantity", ExactDecimal),
+    Column("held_quantity", ExactDecimal, nullable=False),
+    Column("price", Double),
+    Column("expected_return", Double),
+    Column("confidence", Double),
+    Column("volatility", Double),
+    Column("members", Json, nullable=False),
+    Column("sizing", Json, nullable=False),
+    Column("sizing_bound", Words),
+    Column("detail", Words, nullable=False),
+    Index(None, "symbol", "decided_at"),
+)
+
+INTENTS = Table(
+    "intents",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("client_order_id", Words, nullable=False, unique=True),
+    Column("cycle_id", Words, ForeignKey("cycles.cycle_id"), index=True),
+    Column("origin", Word(IntentOrigin), nullable=False),
+    Column("state", Word(OrderState), nullable=False, index=True),
+    Column("symbol", Words, nullable=False, index=True),
+    Column("side", Word(Side), nullable=False),
+    Column("quantity", ExactDecimal, nullable=False),
+    Column("purpose", Word(Purpose), nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("type", Word(OrderType), nullable=False),
+    Column("time_in_force", Word(TimeInForce), nullable=False),
+    Column("limit_price", ExactDecimal),
+    Column("stop_price", ExactDecimal),
+    Column("take_profit_price", ExactDecimal),
+    Column("stop_loss_price", ExactDecimal),
+    Column("expires_at", Instant),
+    Column("attempt", Integer, nullable=False),
+    Column("venue_order_id", Words, unique=True),
+    Column("parent_id", Words, ForeignKey("intents.client_order_id"), index=True),
+    Column("filled_quantity", ExactDecimal, nullable=False),
+    Column("filled_average_price", ExactDecimal),
+    Column("created_at", Instant, nullable=False),
+    Column("sent_at", Instant),
+    Column("updated_at", Instant, nullable=False),
+    Column("error", Words),
+)
+
+FILLS = Table(
+    "fills",
+    METADATA,
+    Column("execution_id", Words, primary_key=True),
+    Column("venue_order_id", Words, nullable=False, index=True),
+    Column("symbol", Words, nullable=False),
+    Column("side", Word(Side), nullable=False),
+    Column("quantity", ExactDecimal, nullable=False),
+    Column("price", ExactDecimal, nullable=False),
+    Column("commission", ExactDecimal, nullable=False),
+    Column("filled_at", Instant, nullable=False),
+    Column("booked_at", Instant, nullable=False),
+    Index(None, "filled_at", "execution_id"),
+    Index(None, "symbol", "filled_at"),
+)
+
+# The one account: its opening, and the fold of ledger_entries and fills since (cash, realized; `positions`).
+ACCOUNT = Table(
+    "account",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("account_id", Words, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("opening_cash", ExactDecimal, nullable=False),
+    Column("cash", ExactDecimal, nullable=False),
+    Column("realized", ExactDecimal, nullable=False),
+)
+
+POSITIONS = Table(
+    "positions",
+    METADATA,
+    Column("symbol", Words, primary_key=True),
+    Column("quantity", ExactDecimal, nullable=False),
+    Column("average_entry_price", ExactDecimal, nullable=False),
+    Column("opened_at", Instant),
+)
+
+# Holdings taken over from the venue as they stood at `at`, without the fills that made them.
+ADOPTIONS = Table(
+    "adoptions",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("symbol", Words, nullable=False),
+    Column("quantity", ExactDecimal, nullable=False),
+    Column("average_entry_price", ExactDecimal, nullable=False),
+    Column("opened_at", Instant),
+)
+
+EQUITY_CURVE = Table(
+    "equity_curve",
+    METADATA,
+    Column("cycle_id", Words, ForeignKey("cycles.cycle_id"), primary_key=True),
+    Column("at", Instant, nullable=False, index=True),
+    Column("cash", ExactDecimal, nullable=False),
+    Column("positions_value", ExactDecimal, nullable=False),
+    Column("equity", ExactDecimal, nullable=False),
+    Column("venue_equity", ExactDecimal),
+)
+
+RISK_STATE = Table(
+    "risk_state",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, nullable=False),
+    Column("trading_state", Words, nullable=False),
+    Column("cause", Words, nullable=False),
+    Column("actor", Words, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant),
+    Column("baseline_equity", ExactDecimal, nullable=False),
+    Column("baseline_session", Words, nullable=False),
+    Column("high_water_equity", ExactDecimal, nullable=False),
+    Column("suspected_at", Instant),
+)
+
+RISK_EVENTS = Table(
+    "risk_events",
+    METADATA,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("at", Instant, nullable=False, index=True),
+    Column("trading_state", Words, nullable=False),
+    Column("previous_state", Words),
+    Column("cause", Words, nullable=False),
+    Column("actor", Words, nullable=False),
+    Column("detail", Words, nullable=False),
+    Column("state", Json, nullable=False),
+)
+
+TASKS = Table(
+    "tasks",
+    METADATA,
+    Column("task_id", Words, primary_key=True),
+    Column("kind", Words, nullable=False),
+    Column("state", Word(TaskState), nullable=False),
+    Column("params", Json, nullable=False),
+    Column("done", Integer, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("message", Words, nullable=False),
+    Column("result", Json),
+    Column("error", Words),
+    Column("created_at", Instant, nullable=False, index=True),
+    Column("started_at", Instant),
+    Column("finished_at", Instant),
+)
+
+OUTBOX = Table(
+    "outbox",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("kind", Words, nullable=False),
+    Column("message", Words, nullable=False),
+    Column("payload", Json, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("sent_at", Instant, index=True),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Words),
+)
+
+MODEL_RUNS = Table(
+    "model_runs",
+    METADATA,
+    Column("run_id", Words, primary_key=True),
+    Column("kind", Words, nullable=False),
+    Column("symbol", Words, nullable=False),
+    Column("outcome", Words, nullable=False),
+    Column("finished_at", Instant, nullable=False, index=True),
+    Column("duration_seconds", Double, nullable=False),
+    Column("data_until", Instant),
+    Column("model", Words),
+    Column("task_id", Words),
+    Column("scores", Json, nullable=False),
+    Column("params", Json, nullable=False),
+    Column("detail", Words, nullable=False),
+    Index(None, "symbol", "finished_at"),
+)
+
+BACKTESTS = Table(
+    "backtests",
+    METADATA,
+    Column("backtest_id", Words, primary_key=True),
+    Column("created_at", Instant, nullable=False, index=True),
+    Column("params", Json, nullable=False),
+    Column("performance", Json, nullable=False),
+    Column("result", Json, nullable=False),
+)

@@ -1,0 +1,217 @@
+"""The order path of the ledger: cycles, decisions, orders, executions, money, risk. Each method is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from app.domain.order import Fill, VenueOrder
+from app.domain.order_state import OrderEvent
+from app.domain.portfolio import Portfolio, Position
+from app.domain.ports import Clock
+from app.domain.records import (
+    AccountRecord,
+    ClaimOutcome,
+    CycleRecord,
+    DecisionRecord,
+    EquityPoint,
+    FillRecord,
+    IntentRecord,
+    RiskEvent,
+)
+from app.domain.trading_state import RiskState
+from app.engine.decision import Decision
+from app.storage import cycles, decisions, fills, intents, portfolio, risk_states
+from app.storage.database import Database
+
+
+class TradingLedger:
+    """What trading depends on. Every write is durable when its method returns.
+
+    clock: wall time, for the notes of when something was booked; whatever trading depends on is passed in.
+    Unknown ids raise NotFound, forbidden changes Conflict, trouble with the database itself StorageUnavailable.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._db = database
+        self._clock = clock
+
+    def claim_cycle(
+        self,
+        cycle_id: str,
+        *,
+        slot: datetime,
+        started_at: datetime,
+        owner: str,
+        trigger: str,
+        is_alive: Callable[[str], bool],
+        stale_after_seconds: float = 120.0,
+    ) -> ClaimOutcome:
+        """Takes the right to run a cycle. slot: venue time; started_at: wall time, compared with the start of whatever
+        runs. is_alive: whether an owner still lives; called inside the transaction, so it must be quick.
+
+        A running cycle of a living owner, younger than `stale_after_seconds`, keeps everyone else out. One whose owner
+        is gone or too slow is abandoned in the same transaction: its READY intents expire, so that a paused worker
+        that wakes up can send nothing. An abandoned cycle is never run again."""
+        return self._db.write(
+            lambda c: cycles.claim(
+                c,
+                cycle_id,
+                slot=slot,
+                started_at=started_at,
+                owner=owner,
+                trigger=trigger,
+                is_alive=is_alive,
+                stale_after_seconds=stale_after_seconds,
+            )
+        )
+
+    def record_decision(
+        self, cycle_id: str, decision: Decision, *, inputs: Mapping[str, Any], orders_expire_at: datetime
+    ) -> None:
+        """One transaction: the record of every symbol, READY intents in the order of the decision, the risk state if
+        it changed, alerts, and what the decision saw. Conflict unless the cycle is running and has not decided yet, or
+        if the decision was made under a risk state that no longer holds; nothing is written then."""
+        self._db.write(lambda c: decisions.record(c, cycle_id, decision, inputs=inputs, orders_expire_at=orders_expire_at))
+
+    def finish_cycle(
+        self,
+        cycle_id: str,
+        *,
+        outcome: str,
+        detail: str,
+        finished_at: datetime,
+        timings: Mapping[str, float],
+        equity: EquityPoint | None,
+    ) -> None:
+        """Closes a running cycle (else Conflict) and adds its point to the equity curve. What it left READY expires."""
+        self._db.write(
+            lambda c: cycles.finish(
+                c, cycle_id, outcome=outcome, detail=detail, finished_at=finished_at, timings=timings, equity=equity
+            )
+        )
+
+    def cycles(self, limit: int = 50) -> list[CycleRecord]:
+        """The last started first, without inputs."""
+        return self._db.read(lambda c: cycles.listing(c, limit))
+
+    def cycle(self, cycle_id: str) -> CycleRecord:
+        """One cycle with the inputs of its decision."""
+        return self._db.read(lambda c: cycles.one(c, cycle_id))
+
+    def latest_cycle(self) -> CycleRecord | None:
+        """The last started."""
+        return next(iter(self.cycles(1)), None)
+
+    def decisions(
+        self, symbol: str | None = None, cycle_id: str | None = None, limit: int = 100, before: datetime | None = None
+    ) -> list[DecisionRecord]:
+        """Newest first; `before`: decided earlier than that."""
+        return self._db.read(lambda c: decisions.listing(c, symbol=symbol, cycle_id=cycle_id, limit=limit, before=before))
+
+    def equity_curve(self, since: datetime | None = None, limit: int | None = None) -> list[EquityPoint]:
+        """Oldest first; at most the newest `limit` points."""
+        return self._db.read(lambda c: cycles.equity_curve(c, since=since, limit=limit))
+
+    # --- orders
+
+    def claim_intent(self, client_order_id: str, *, cycle_id: str, now: datetime) -> bool:
+        """READY -> SENT for exactly one caller, only while the intent's own cycle is running and before it expires.
+        now: the clock of `orders_expire_at`. Only after True may the order be sent, once."""
+        return self._db.write(lambda c: intents.claim(c, client_order_id, cycle_id=cycle_id, now=now))
+
+    def settle_intent(
+        self, client_order_id: str, event: OrderEvent, *, venue_order: VenueOrder | None = None, error: str | None = None
+    ) -> IntentRecord:
+        """Moves an intent by what became known. News that it has outrun (an acceptance after the fill) changes nothing;
+        what the table of `app.domain.order_state` has no row for is a Conflict."""
+        return self._db.write(
+            lambda c: intents.settle(c, client_order_id, event, venue_order=venue_order, error=error, at=self._clock.now())
+        )
+
+    def adopt_order(self, venue_order: VenueOrder) -> IntentRecord:
+        """Takes in an order as the venue reports it: ours (brought up to date), a bracket's leg (linked to its entry)
+        or one that a person placed at the venue."""
+        return self._db.write(lambda c: intents.adopt(c, venue_order, at=self._clock.now()))
+
+    def expire_ready_intents(self, *, before_cycle: str) -> list[str]:
+        """Expires what any other cycle left READY; the ids."""
+        return self._db.write(lambda c: intents.expire_ready(c, but_cycle=before_cycle, at=self._clock.now()))
+
+    def unsettled_intents(self) -> list[IntentRecord]:
+        """READY, SENT, UNKNOWN, OPEN or PARTIALLY_FILLED, in the order they were decided."""
+        return self._db.read(intents.unsettled)
+
+    def intent(self, client_order_id: str) -> IntentRecord:
+        """One order by our id."""
+        return self._db.read(lambda c: intents.one(c, client_order_id))
+
+    def orders(self, limit: int = 100, symbol: str | None = None, cycle_id: str | None = None) -> list[IntentRecord]:
+        """Newest first."""
+        return self._db.read(lambda c: intents.listing(c, limit=limit, symbol=symbol, cycle_id=cycle_id))
+
+    # --- money
+
+    def open_account(self, account_id: str, cash: Decimal, at: datetime) -> bool:
+        """Starts the books with the venue's cash at venue time `at`; fills before that are kept as history but move
+        nothing. False if open already; Conflict for another account."""
+        return self._db.write(lambda c: portfolio.open_account(c, account_id, cash, at))
+
+    def account(self) -> AccountRecord | None:
+        """The account kept here, None before it is opened."""
+        return self._db.read(portfolio.account)
+
+    def adopt_positions(self, positions: Iterable[Position], at: datetime) -> None:
+        """Sets holdings as the venue showed them at venue time `at` (quantity 0 removes one); cash stays."""
+        held = list(positions)
+        self._db.write(lambda c: portfolio.adopt(c, held, at))
+
+    def book_fills(self, new: Sequence[Fill]) -> list[Fill]:
+        """Books executions not seen before, with their orders, cash, positions and a message each, and returns them.
+        Repeats are ignored; the result does not depend on the order of reports. Conflict before `open_account`."""
+        return self._db.write(lambda c: fills.book(c, new, at=self._clock.now()))
+
+    def portfolio(self) -> Portfolio:
+        """Cash and positions by all booked fills. Conflict before `open_account`."""
+        return self._db.read(portfolio.load)
+
+    def fills(self, limit: int = 100, symbol: str | None = None) -> list[FillRecord]:
+        """Newest first."""
+        return self._db.read(lambda c: fills.listing(c, limit=limit, symbol=symbol))
+
+    def latest_fill_time(self) -> datetime | None:
+        """When the newest booked execution happened, venue time."""
+        return self._db.read(fills.latest_time)
+
+    def entries_and_exits(self, since: datetime) -> tuple[dict[str, int], dict[str, int]]:
+        """Per symbol: how many entry, and how many exit orders (legs too) had an execution at or after `since`."""
+        return self._db.read(lambda c: fills.orders_filled(c, since))
+
+    # --- risk
+
+    def risk_state(self) -> RiskState | None:
+        """The state in force, None before the first."""
+        return self._db.read(risk_states.current)
+
+    def save_risk_state(
+        self,
+        state: RiskState,
+        *,
+        at: datetime | None = None,
+        cause: str | None = None,
+        actor: str | None = None,
+        detail: str = "",
+        based_on_epoch: int | None = None,
+    ) -> None:
+        """Puts a state in force. Conflict unless its epoch grew and `based_on_epoch`, if given, is the one in force.
+        at, cause, actor: of the history's entry; by default the state's own."""
+        when, why, who = at or state.since, cause or state.cause, actor or state.actor
+        self._db.write(
+            lambda c: risk_states.save(c, state, at=when, cause=why, actor=who, detail=detail, based_on_epoch=based_on_epoch)
+        )
+
+    def risk_events(self, limit: int = 100) -> list[RiskEvent]:
+        """Changes of the risk state, newest first."""
+        return self._db.read(lambda c: risk_states.history(c, limit))

@@ -1,0 +1,60 @@
+"""Indicators against their definitions, and the law that a value depends on its window alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.indicators.momentum import macd, rsi
+from app.indicators.trend import adx
+from app.indicators.volatility import atr, bollinger, realised_volatility
+from app.indicators.window import change, deviation, highest, lowest, mean, trailing
+from tests.learning.series import random_walk
+
+PRICES = random_walk(160).close
+WINDOWED = {
+    "change": (lambda x: change(x, 5), 6),
+    "mean": (lambda x: mean(x, 7), 7),
+    "deviation": (lambda x: deviation(x, 20), 20),
+    "highest": (lambda x: highest(x, 60), 60),
+    "lowest": (lambda x: lowest(x, 3), 3),
+    "realised_volatility": (lambda x: realised_volatility(x, 20), 21),
+    "band": (lambda x: bollinger(x, 20)[2], 20),
+    "rsi on windows": (lambda x: trailing(rsi, x, memory=40), 40),
+}
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+@settings(max_examples=25, deadline=None)
+@given(start=st.integers(0, 90), stop=st.integers(1, 160))
+def test_value_depends_on_its_window_alone(name: str, start: int, stop: int) -> None:
+    indicator, memory = WINDOWED[name]
+    whole, part = indicator(PRICES), indicator(PRICES[start : max(start, stop)])
+    assert len(part) == max(0, stop - start)
+    assert np.isnan(part[: memory - 1]).all()
+    assert np.array_equal(part[memory - 1 :], whole[start + memory - 1 : max(start + memory - 1, stop)])
+
+
+def test_symbols_abreast_equal_symbols_alone() -> None:
+    abreast = np.stack([random_walk(160, seed=seed).close for seed in range(5)])
+    for indicator, _ in list(WINDOWED.values())[:7]:
+        assert np.array_equal(indicator(abreast), np.stack([indicator(row) for row in abreast]), equal_nan=True)
+
+
+def test_definitions() -> None:
+    x = np.array([2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0])
+    assert deviation(x, 8)[-1] == 2.0
+    assert mean(x, 8)[-1] == 5.0
+    assert (highest(x, 3)[-1], lowest(x, 3)[-1]) == (9.0, 5.0)
+    assert change(x, 2)[-1] == 9.0 / 5.0 - 1.0
+
+
+def test_directions() -> None:
+    rising = np.linspace(10, 20, 120)
+    assert rsi(rising)[-1] == pytest.approx(100.0)
+    assert rsi(rising[::-1].copy())[-1] == pytest.approx(0.0)
+    assert macd(rising)[0][-1] > 0 > macd(rising[::-1].copy())[0][-1]
+    assert adx(rising + 0.1, rising - 0.1, rising)[-1] == pytest.approx(100.0)
+    assert atr(rising + 0.5, rising - 0.5, rising)[-1] == pytest.approx(1.0)

@@ -1,0 +1,91 @@
+"""The laws of features: exactly 120 bars, the same bits live and in training, no units."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.learning.features import FEATURE_NAMES, MEMORY, feature_matrix, feature_rows
+from app.learning.labels import examples, next_return
+from tests.learning.series import DAY, random_walk
+
+BARS = random_walk(400, seed=3)
+MATRIX = feature_matrix(BARS)
+
+
+@settings(max_examples=60, deadline=None)
+@given(stop=st.integers(MEMORY, len(BARS)), more=st.integers(0, 200))
+def test_row_is_a_function_of_the_last_120_bars(stop: int, more: int) -> None:
+    expected = MATRIX[stop - 1]
+    assert np.array_equal(feature_matrix(BARS.slice(stop - MEMORY, stop))[-1], expected)
+    assert np.array_equal(feature_matrix(BARS.slice(max(0, stop - MEMORY - more), stop))[-1], expected)
+    assert np.array_equal(feature_rows([BARS.slice(0, stop)])[0], expected)
+
+
+@settings(max_examples=20, deadline=None)
+@given(stops=st.lists(st.integers(0, len(BARS)), max_size=8))
+def test_symbols_abreast_equal_symbols_alone(stops: list[int]) -> None:
+    rows = feature_rows([BARS.slice(0, stop) for stop in stops])
+    assert rows.shape == (len(stops), len(FEATURE_NAMES))
+    for row, stop in zip(rows, stops, strict=True):
+        expected = MATRIX[stop - 1] if stop >= MEMORY else np.full(len(FEATURE_NAMES), np.nan)
+        assert np.array_equal(row, expected, equal_nan=True)
+
+
+def test_no_row_before_120_bars_and_every_row_after() -> None:
+    assert np.isnan(MATRIX[: MEMORY - 1]).all()
+    assert np.isfinite(MATRIX[MEMORY - 1 :]).all()
+    assert MATRIX.shape == (len(BARS), len(FEATURE_NAMES))
+
+
+@pytest.mark.parametrize(("price", "volume"), [(4.0, 1.0), (0.5, 8.0), (1.0, 0.25)])
+def test_units_do_not_matter(price: float, volume: float) -> None:
+    other = replace(
+        BARS,
+        open=BARS.open * price,
+        high=BARS.high * price,
+        low=BARS.low * price,
+        close=BARS.close * price,
+        volume=BARS.volume * volume,
+    )
+    assert np.array_equal(feature_matrix(other), MATRIX, equal_nan=True)
+
+
+@pytest.mark.parametrize("field", ["open", "high", "low", "close", "volume"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, 0.0])
+def test_an_unsound_bar_empties_the_rows_that_would_see_it_and_no_other(field: str, value: float) -> None:
+    values = getattr(BARS, field).copy()
+    values[150] = value
+    matrix = feature_matrix(replace(BARS, **{field: values}))
+    if field == "volume" and value == 0.0:  # a day without trade is a fact, not a fault
+        assert np.isfinite(matrix[MEMORY - 1 :]).all()
+        return
+    assert np.isnan(matrix[150 : 150 + MEMORY]).all()
+    for part in (slice(MEMORY - 1, 150), slice(150 + MEMORY, None)):
+        assert np.array_equal(matrix[part], MATRIX[part])
+
+
+def test_a_price_that_never_moved_has_finite_features() -> None:
+    flat = np.full(len(BARS), 50.0)
+    still = replace(BARS, open=flat, high=flat, low=flat, close=flat, volume=np.zeros(len(BARS)))
+    assert np.isfinite(feature_matrix(still)[MEMORY - 1 :]).all()
+
+
+def test_weekday_is_that_of_the_label() -> None:
+    weekday = MATRIX[MEMORY - 1 :, FEATURE_NAMES.index("weekday")]
+    assert np.array_equal(weekday, np.arange(MEMORY - 1, len(BARS)) % 5)
+    assert (BARS.timestamp[1] - BARS.timestamp[0]) == DAY
+
+
+def test_label_is_the_next_return_and_known_with_the_next_bar() -> None:
+    assert next_return(np.array([100.0, 110.0, 99.0]))[:2] == pytest.approx([0.1, -0.1])
+    rows = examples(BARS)
+    assert len(rows) == len(BARS) - MEMORY
+    assert np.array_equal(rows.decided_at, BARS.known_at[MEMORY - 1 : -1])
+    assert np.array_equal(rows.known_at, BARS.known_at[MEMORY:])
+    assert np.array_equal(rows.label, BARS.close[MEMORY:] / BARS.close[MEMORY - 1 : -1] - 1.0)
+    assert rows.known_through.timestamp() == BARS.known_at[-1]

@@ -1,0 +1,54 @@
+"""The product's Celery application on fake services that write what they do to the file ROUND_TRIP_LOG."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+from celery.signals import beat_init
+
+from app.celery_config import make_celery, venue_now
+from app.config import settings
+from app.tasks import process
+from tests.tasks.fakes import fake_services
+
+app = make_celery(settings())
+
+
+def _note(line: str) -> None:
+    with Path(os.environ["ROUND_TRIP_LOG"]).open("a") as log:
+        log.write(f"{line} {venue_now():%m-%dT%H:%M}\n")
+
+
+class _Trading:
+    def run_cycle(self, *, trigger):
+        _note(f"cycle-{trigger}")
+        return SimpleNamespace(cycle_id="c", outcome="completed", detail="")
+
+
+class _Notifier:
+    def deliver(self, database, limit):
+        _note("deliver")
+
+
+def _build():
+    services = fake_services(train=lambda *_, **__: _note("train") or [], tune=lambda *_, **__: _note("tune") or [])
+    services.trading, services.notifier = _Trading(), _Notifier()
+    services.alpaca.clock = lambda: SimpleNamespace(now=venue_now())
+
+    def enqueue(kind, params):
+        task_id = services.database.create_task(kind, params)
+        app.send_task("app.tasks.train_models_batch", task_id=task_id)
+        return task_id
+
+    services.tasks.enqueue = enqueue
+    return services
+
+
+process.install(_build)
+
+
+@beat_init.connect
+def _ready(**_):
+    Path(os.environ["ROUND_TRIP_LOG"] + ".beat").write_text(str(os.getpid()))
