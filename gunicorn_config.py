@@ -1,6 +1,8 @@
 """How gunicorn serves the API: one process, eight threads, everything from settings and GUNICORN_* variables."""
 
 import os
+import socket
+import struct
 import sys
 from logging import getLogger
 from typing import Any
@@ -31,6 +33,7 @@ limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
 accesslog = None  # the application logs each request with its id
+_receive_seconds = int(os.environ.get("GUNICORN_RECEIVE_SECONDS", "10"))
 proc_name = "alpha-trader-api"
 
 
@@ -46,11 +49,25 @@ class StructuredLogger(Logger):  # type: ignore[misc]
             logger.handlers.clear()
             logger.propagate = True
 
+    def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """A fault inside gunicorn, with its traceback; a client that stopped sending is no fault."""
+        if isinstance(sys.exc_info()[1], BlockingIOError):
+            self.error_log.info("a client stopped in the middle of a request")
+        else:
+            self.error_log.exception(msg, *args, **kwargs)
+
     def reopen_files(self) -> None:
         """No files of its own."""
 
 
 logger_class = StructuredLogger
+
+
+def when_ready(server: Any) -> None:
+    """The server listens: connections that stop in the middle of a request are dropped, or eight of them would hold all
+    threads for ever. Accepted connections inherit the limit; gunicorn itself has none for this kind of worker."""
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _receive_seconds, 0))
 
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature

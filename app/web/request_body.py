@@ -7,6 +7,7 @@ import math
 from typing import Any, NoReturn
 
 from flask import Request, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.web.errors import MalformedRequest, UnsupportedBody
 
@@ -23,6 +24,8 @@ class StrictRequest(Request):
         raw = self.get_data(cache=True)
         if not raw:
             return {}
+        if self.content_length is None and len(raw) >= LARGEST_BODY_BYTES:
+            raise RequestEntityTooLarge  # of a body without a declared length, what exceeds the limit is silently left out
         if self.headers.get("Content-Encoding", "identity") != "identity" or not self.is_json:
             raise UnsupportedBody("the body must be plain JSON", content_type=self.mimetype)
         return parse_object(raw)
@@ -52,8 +55,6 @@ def refuse_repeated_parameters() -> None:
 def refuse_large_body() -> None:
     """Answer 413 by the declared length, before anything is read."""
     if request.content_length is not None and request.content_length > LARGEST_BODY_BYTES:
-        from werkzeug.exceptions import RequestEntityTooLarge
-
         raise RequestEntityTooLarge
 
 

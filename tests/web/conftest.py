@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
+import structlog
 
 from app.config import Settings
 from app.web.blueprint import EXTENSION
@@ -10,6 +12,9 @@ from app.web.factory import create_app
 from app.web.readiness import Readiness
 
 from .fakes import FakeServices
+
+# A line for each of thousands of requests would be most of the time.
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 
 SETTINGS = Settings(_env_file=None)
 

@@ -27,7 +27,7 @@ schema = schemathesis.openapi.from_wsgi("/openapi/openapi.json", application)
 
 
 @schema.parametrize()
-@hypothesis.settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@hypothesis.settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
 def test_made_up_requests(case: schemathesis.Case) -> None:
     checks = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
     checks.append(negative_data_rejection)
