@@ -44,7 +44,7 @@ Speed = Annotated[float, typer.Option(min=0.0, help="Simulated seconds per secon
 
 
 @cli.command(epilog="Examples: trader up --cycles 3   |   trader up --data bars.parquet --start 2022-03-01 --speed 600")
-def up(  # noqa: PLR0917 - options, all given by name
+def up(
     data: Data = None,
     start: Start = None,
     symbols: Symbols = None,
@@ -78,7 +78,7 @@ def up(  # noqa: PLR0917 - options, all given by name
 
 
 @cli.command(epilog="Example: trader simulator --port 5801 --data bars.parquet --start 2022-03-01 --speed 60 --skip-closed")
-def simulator(  # noqa: PLR0917 - options, all given by name
+def simulator(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 5801,
     data: Data = None,
@@ -91,8 +91,8 @@ def simulator(  # noqa: PLR0917 - options, all given by name
     skip_closed: Annotated[bool, typer.Option(help="Jump from each close to the next open.")] = True,
 ) -> None:
     """Run the simulated exchange alone: an Alpaca-compatible server. With speed 0 its clock moves by POST /sim/clock only."""
-    from app.simulator.options import SimulatorOptions  # type: ignore[import-not-found, unused-ignore]
-    from app.simulator.server import serve  # type: ignore[import-not-found, unused-ignore]
+    from app.simulator.options import SimulatorOptions
+    from app.simulator.server import serve
 
     serve(
         SimulatorOptions(
@@ -200,15 +200,15 @@ def _adopted(environment: Mapping[str, str]) -> Any:
 @contextmanager
 def _services() -> Any:
     """All services, on the venue of the installation that runs here, else on that of the settings."""
-    from app import wiring  # type: ignore[attr-defined, unused-ignore]
     from app.config import settings
     from app.local.installation import running
+    from app.wiring import build
 
     known = running(settings().state_dir)
     if known:
         os.environ.update(known["environment"])
         settings.cache_clear()
-    services = wiring.build(settings())
+    services = build(settings())
     try:
         yield services
     finally:

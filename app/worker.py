@@ -17,10 +17,9 @@ app = make_celery(settings())
 
 
 def _build() -> process.Services:
-    from app import wiring  # type: ignore[attr-defined, unused-ignore]
+    from app.wiring import build
 
-    built: process.Services = wiring.build(settings())
-    return built
+    return build(settings())
 
 
 process.install(_build)
@@ -28,9 +27,9 @@ process.install(_build)
 
 @setup_logging.connect
 def _configure_log(**_: object) -> None:
-    from app.runtime import log  # type: ignore[attr-defined, unused-ignore]
+    from app.runtime.log import configure
 
-    log.configure(settings(), os.environ.get("ALPHA_TRADER_ROLE", "worker"))
+    configure(settings(), os.environ.get("ALPHA_TRADER_ROLE", "worker"))
 
 
 @beat_init.connect

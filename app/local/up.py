@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+import structlog
 from celery import Celery
 
 from app.celery_config import CYCLE_TASK, UNFINISHED, CeleryTaskQueue, make_celery
@@ -54,14 +56,21 @@ class _Course:
         self._greet()
         here.start_servers()
         self._settings = here.child_settings()
+        _log_to(self._settings.logs_dir / "trader.log")
         self._database = open_ledger(self._settings)
         self._celery: Celery = make_celery(self._settings)
         self._queue = CeleryTaskQueue(self._celery, self._database)
         here.when_restarted(self._after_restart)
         here.start_workers(self._worker_answers)
-        if self._settings.forecasts_file is None:
+        if here.simulated:  # the clock stands until the conductor moves it: beat may come up beside the others
+            here.start_beat()
+            here.await_health("exchange")
+        if self._settings.forecasts_file is None and self._symbols_without_model():
+            here.await_health("worker-learning")
             self._train_what_is_missing()
-        here.start_beat()
+        if not here.simulated:
+            here.start_beat()
+        here.await_health()
         self._terminal.say(f"\n{here.url}" + ("  (login admin / password)" if self._default_login() else ""))
         self._report = RunReport(self._database, simulated=here.simulated)
         ended = "stopped"
@@ -101,6 +110,23 @@ class _Course:
                 if task.state == "running":
                     with suppress(Conflict):
                         self._database.fail_task(task.task_id, "the process that ran it died; start it again")
+
+    def _symbols_without_model(self) -> list[str]:
+        """Symbols whose model is missing, refused, or knows more than the venue's clock. Files only: no booster is loaded."""
+        from app.learning.model import ModelRefused
+        from app.storage.model_files import ModelFiles
+
+        at = self._here.exchange.now() if self._here.simulated else WallClock().now()
+        files = ModelFiles(self._settings.models_dir)
+        without = []
+        for symbol in self._settings.watchlist:
+            try:
+                if files.load(symbol).model.trained_through > at:
+                    without.append(symbol)
+            except ModelRefused:
+                without.append(symbol)
+            self._here.pause(0.0)
+        return without
 
     def _train_what_is_missing(self) -> None:
         """Train the symbols whose model is missing, refused or later than the venue's clock; the workers decide which."""
@@ -187,10 +213,24 @@ class _Course:
         return f"{finished} cycles are done"
 
 
+def _log_to(path: Path) -> None:
+    """Send this process's own log to a file: the terminal belongs to the person."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file=path.open("a", buffering=1)),
+    )
+
+
 def open_ledger(chosen: Settings) -> Any:
     """The database service alone, schema up to date: the supervising process needs nothing else."""
-    from app.services.database_service import DatabaseService  # type: ignore[import-not-found, unused-ignore]
-    from app.storage.database import Database  # type: ignore[import-not-found, unused-ignore]
+    from app.services.database_service import DatabaseService
+    from app.storage.database import Database
 
     service = DatabaseService(Database(chosen.database_url), WallClock())
     service.migrate()
