@@ -52,9 +52,6 @@ class StructuredLogger(Logger):  # type: ignore[misc]
 
 logger_class = StructuredLogger
 
-if (_directory := metrics.shared_directory()) is not None:
-    _directory.mkdir(parents=True, exist_ok=True)
-
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn's signature
     """A worker ended: its live readings end with it."""

@@ -197,8 +197,9 @@ def _venue_order(row: Mapping[str, Any], parent: str | None = None) -> VenueOrde
 
 
 def _fill(row: Mapping[str, Any]) -> Fill:
+    activity = str(row["id"])  # time::execution id; the trade-update stream tells the second part only
     return Fill(
-        execution_id=str(row["id"]),
+        execution_id=activity.partition("::")[2] or activity,
         venue_order_id=str(row["order_id"]),
         symbol=str(row["symbol"]),
         side=Side.BUY if row["side"] == "buy" else Side.SELL,

@@ -34,8 +34,8 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoForecast:
-    """Why a symbol has no forecast. code: machine-readable (model_missing, model_corrupt, model_from_future,
-    too_few_bars, not_finite, not_scripted)."""
+    """Why a symbol has no forecast. code: machine-readable (model_missing, model_corrupt, model_foreign,
+    model_incompatible, model_from_future, too_few_bars, not_finite, not_scripted)."""
 
     symbol: str
     code: str

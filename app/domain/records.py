@@ -102,7 +102,7 @@ class DecisionRecord:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntentRecord:
     """An order as the ledger knows it. cycle_id: None for orders that no decision made. parent_id: the client order id
-    of the bracket entry a leg belongs to. attempt: how often this id was armed for sending (see `app.storage.intents`)."""
+    of the bracket entry a leg belongs to. attempt: how often it was claimed for sending."""
 
     client_order_id: str
     cycle_id: str | None

@@ -14,6 +14,7 @@ from decimal import Decimal
 
 import numpy as np
 
+from app.domain.errors import InvalidInput
 from app.domain.forecast import Forecast, NoForecast
 from app.domain.instrument import Instrument
 from app.domain.order import Order, OrderType, Purpose, Side, TimeInForce, ValidatedOrder, client_order_id
@@ -131,9 +132,13 @@ def _money(view: MarketView, book: Book, risk: RiskState) -> Money:
 
 def _roll_session(book: Book) -> RiskState:
     """Take the daily-loss baseline once per session; a reading that cannot be one keeps the old baseline."""
-    if book.session == book.risk.baseline_session or not book.previous_close_equity > 0:
+    if book.session == book.risk.baseline_session or not _is_amount(book.previous_close_equity):
         return book.risk
     return replace(book.risk, baseline_session=book.session, baseline_equity=book.previous_close_equity)
+
+
+def _is_amount(money: Decimal) -> bool:
+    return money.is_finite() and money > 0
 
 
 def _standing(risk: RiskState) -> Standing:
@@ -189,7 +194,11 @@ def _orders(case: _Case, state: TradingState) -> tuple[tuple[ValidatedOrder, ...
         if instrument is None:
             refusals[symbol] = Refusal("instrument", "the venue does not list this symbol")
             continue
-        order = _exit(case, i) if action[i] == SELL else _entry(case, i, instrument)
+        try:
+            order = _exit(case, i) if action[i] == SELL else _entry(case, i, instrument)
+        except InvalidInput as fault:  # a price below the smallest tick, a size beyond Decimal's reach
+            refusals[symbol] = Refusal("order_terms", fault.message)
+            continue
         checked = validate(order, instrument, room, case.limits)
         if isinstance(checked, Refusal):
             refusals[symbol] = checked
@@ -248,11 +257,13 @@ def _room(view: MarketView, book: Book, state: TradingState) -> Room:
     held_value = sum((p.quantity * prices.get(s, p.average_entry_price) for s, p in book.positions.items()), Decimal(0))
     entries = [o for o in book.open_orders if o.purpose is Purpose.ENTRY]
     open_value = sum((o.quantity * (o.price or prices.get(o.symbol, Decimal(0))) for o in entries), Decimal(0))
+    # An amount that is no number leaves no room at all.
+    known = all(amount.is_finite() for amount in (book.equity, book.cash, book.buying_power, held_value))
     return Room(
         state=state,
-        equity=min(book.equity, book.cash + held_value),
+        equity=min(book.equity, book.cash + held_value) if known else Decimal(0),
         gross_value=held_value + open_value,
-        buying_power=min(book.buying_power, book.cash),
+        buying_power=min(book.buying_power, book.cash) if known else Decimal(0),
         positions=frozenset(book.positions) | {o.symbol for o in entries},
         held={s: p.quantity for s, p in book.positions.items()},
     )

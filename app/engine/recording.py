@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from app.domain.bar import Floats
 from app.domain.forecast import Forecast, NoForecast
 from app.engine.decision import Book, Context, MarketView
 from app.risk.limits import Policy, RiskLimits
 
-_BOOK: TypeAdapter[Book] = TypeAdapter(Book)
-_CONTEXT: TypeAdapter[Context] = TypeAdapter(Context)
-_FORECASTS: TypeAdapter[dict[str, Forecast | NoForecast]] = TypeAdapter(dict[str, Forecast | NoForecast])
+_T = TypeVar("_T")
+_Forecasts = Mapping[str, Forecast | NoForecast]
+# What a venue said is recorded even when it is no number; a tuple around it, because a dataclass takes no settings.
+_EXACTLY = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="strings")
+_BOOK: TypeAdapter[tuple[Book]] = TypeAdapter(tuple[Book], config=_EXACTLY)
+_CONTEXT: TypeAdapter[tuple[Context]] = TypeAdapter(tuple[Context], config=_EXACTLY)
+_FORECASTS: TypeAdapter[tuple[_Forecasts]] = TypeAdapter(tuple[_Forecasts], config=_EXACTLY)
 _ARRAYS = ("price", "age_seconds", "volatility", "tradable")
 
 
@@ -32,17 +39,17 @@ class Inputs:
 
 
 def to_json(inputs: Inputs) -> dict[str, Any]:
-    """A JSON-ready dict; NaN becomes null, Decimals and instants become text."""
+    """A JSON-ready dict in standard JSON: NaN in arrays becomes null, infinities, Decimals and instants become text."""
     view = inputs.view
     return {
         "view": {
             "decided_at": view.decided_at.isoformat(),
             "symbols": list(view.symbols),
             **{name: _nullable(getattr(view, name)) for name in _ARRAYS},
-            "forecasts": _FORECASTS.dump_python(dict(view.forecasts), mode="json"),
+            "forecasts": _dump(_FORECASTS, dict(view.forecasts)),
         },
-        "book": _BOOK.dump_python(inputs.book, mode="json"),
-        "context": _CONTEXT.dump_python(inputs.context, mode="json"),
+        "book": _dump(_BOOK, inputs.book),
+        "context": _dump(_CONTEXT, inputs.context),
         "limits": inputs.limits._asdict(),
         "policy": inputs.policy._asdict(),
     }
@@ -55,19 +62,27 @@ def from_json(recorded: dict[str, Any]) -> Inputs:
         view=MarketView(
             decided_at=datetime.fromisoformat(view["decided_at"]),
             symbols=tuple(view["symbols"]),
-            forecasts=_FORECASTS.validate_python(view["forecasts"]),
+            forecasts=_load(_FORECASTS, view["forecasts"]),
             **{name: _array(view[name]) for name in _ARRAYS},
         ),
-        book=_BOOK.validate_python(recorded["book"]),
-        context=_CONTEXT.validate_python(recorded["context"]),
+        book=_load(_BOOK, recorded["book"]),
+        context=_load(_CONTEXT, recorded["context"]),
         limits=RiskLimits(**recorded["limits"]),
         policy=Policy(**recorded["policy"]),
     )
 
 
-def _nullable(values: Floats) -> list[float | None]:
-    return [None if np.isnan(value) else float(value) for value in values]
+def _dump(adapter: TypeAdapter[tuple[_T]], value: _T) -> Any:
+    return json.loads(adapter.dump_json((value,)))[0]
 
 
-def _array(values: list[float | None]) -> Floats:
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+def _load(adapter: TypeAdapter[tuple[_T]], recorded: Any) -> _T:
+    return adapter.validate_python((recorded,))[0]
+
+
+def _nullable(values: Floats) -> list[float | str | None]:
+    return [None if math.isnan(v) else v if math.isfinite(v) else str(v) for v in values.tolist()]
+
+
+def _array(values: list[float | str | None]) -> Floats:
+    return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)

@@ -162,7 +162,7 @@ def _mark(market: Market, holdings: Holdings, money: Money, limits: RiskLimits) 
         held, open_buy = holdings.quantity[i], holdings.pending_buy[i]
         if held != 0.0:
             flat = False
-            fresh = market.price[i] > 0.0 and market.age_seconds[i] <= limits.max_price_age_seconds
+            fresh = market.price[i] > 0.0 and market.price[i] < np.inf and market.age_seconds[i] <= limits.max_price_age_seconds
             value += held * market.price[i] if fresh else np.nan
         if open_buy > 0.0:
             price = holdings.pending_price[i]
@@ -180,17 +180,24 @@ def _judge_holding(i: int, state: int, market: Market, holdings: Holdings, limit
         return _HALTED
     unusable: int = _usable(i, market, limits)
     if state == FLATTENING:
-        return _FLATTEN if unusable != _NOT_TRADABLE else _NOT_TRADABLE
+        return _FLATTEN if market.tradable[i] > 0.0 else _NOT_TRADABLE
     if unusable != 0:
         return unusable
     price, entry = market.price[i], holdings.entry[i]
-    if price <= entry * (1.0 - limits.stop_loss_fraction) * (1.0 + _BOUNDARY):
+    known_entry = entry > 0.0 and entry < np.inf
+    if known_entry and price <= entry * (1.0 - limits.stop_loss_fraction) * (1.0 + _BOUNDARY):
         return _STOP
-    if price >= entry * (1.0 + limits.take_profit_fraction) * (1.0 - _BOUNDARY):
+    if known_entry and price >= entry * (1.0 + limits.take_profit_fraction) * (1.0 - _BOUNDARY):
         return _TAKE
-    if market.expected_return[i] <= policy.sell_threshold and market.confidence[i] >= policy.confidence_threshold:
+    expected, confidence = market.expected_return[i], market.confidence[i]
+    if _is_forecast(expected, confidence) and expected <= policy.sell_threshold and confidence >= policy.confidence_threshold:
         return _SELL_SIGNAL
-    return _HOLD
+    return _HOLD if known_entry else _NO_PRICE
+
+
+@njit(cache=True)
+def _is_forecast(expected: float, confidence: float) -> bool:
+    return abs(expected) < np.inf and confidence >= 0.0 and confidence <= 1.0
 
 
 @njit(cache=True)
@@ -199,7 +206,7 @@ def _judge_candidate(i: int, state: int, market: Market, holdings: Holdings, lim
     if unusable != 0:
         return unusable
     expected, confidence = market.expected_return[i], market.confidence[i]
-    if not (abs(expected) < np.inf and confidence >= 0.0 and confidence <= 1.0):
+    if not _is_forecast(expected, confidence):
         return _NO_FORECAST
     if holdings.pending_buy[i] > 0.0 or holdings.pending_exit[i] > 0.0:
         return _ORDER_PENDING

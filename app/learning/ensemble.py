@@ -128,8 +128,9 @@ class XgBoostMember:
             "nthread": 1,
             "verbosity": 0,
         }
-        rows = xgboost.QuantileDMatrix(features, label=label, max_bin=_BINS, nthread=1)
-        return cls(xgboost.train(settings, rows, num_boost_round=params.rounds), scale)
+        with xgboost.config_context(nthread=1):  # else reading the labels alone wakes a thread per core, and they spin
+            rows = xgboost.QuantileDMatrix(features, label=label, max_bin=_BINS, nthread=1)
+            return cls(xgboost.train(settings, rows, num_boost_round=params.rounds), scale)
 
     @classmethod
     def from_payload(cls, payload: bytes, scale: float) -> Self:

@@ -18,7 +18,7 @@ class Scores:
 
     mse_over_zero, mse_over_last: our mean squared error over theirs; below 1 is better than naive. directional_accuracy:
     share of right signs among days that moved; always_up_accuracy: what forecasting "up" every day would have scored.
-    confident_fraction: share of forecasts with confidence >= 0.7. rows: forecasts judged; 0 of nothing is None.
+    confident_fraction: share of forecasts with confidence >= 0.7. rows: forecasts judged.
     """
 
     rows: int

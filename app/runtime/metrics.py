@@ -26,6 +26,11 @@ Money = Decimal | float
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
+if os.environ.get(DIRECTORY_VARIABLE):
+    # The library opens its files as soon as a metric is made.
+    Path(os.environ[DIRECTORY_VARIABLE]).mkdir(parents=True, exist_ok=True)
+
+
 def _gauge(name: str, text: str, *labels: str) -> Gauge:
     return Gauge(name, text, labels, multiprocess_mode="mostrecent")
 

@@ -61,9 +61,9 @@ class Redactor:
 
 
 def secrets_of(settings: BaseModel) -> list[str]:
-    """Every secret value held by `settings`."""
-    held = (getattr(settings, name) for name in type(settings).model_fields)
-    return [value.get_secret_value() for value in held if isinstance(value, SecretStr)]
+    """Every secret value held by `settings`. A published default is no secret, and hiding it would mangle ordinary words."""
+    held = ((getattr(settings, name), field.default) for name, field in type(settings).model_fields.items())
+    return [value.get_secret_value() for value, default in held if isinstance(value, SecretStr) and value != default]
 
 
 def _is_secret_name(name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -80,17 +80,17 @@ class AIService:
     def forecast(self, bars: Mapping[str, BarSeries], at: datetime) -> dict[str, Forecast | NoForecast]:
         """One answer per symbol from the daily bars complete at `at`; a symbol's fault never reaches another's answer."""
         answers: dict[str, Forecast | NoForecast] = {}
-        ready: list[tuple[BarSeries, _Loaded]] = []
+        ready: list[tuple[str, BarSeries, _Loaded]] = []
         for symbol, series in bars.items():
             known = series.known_by(at)
             model = self._usable(symbol, known, at)
             if isinstance(model, NoForecast):
                 answers[symbol] = model
             else:
-                ready.append((known, model))
-        rows = feature_rows([known for known, _ in ready])
-        for (known, model), row in zip(ready, rows, strict=True):
-            answers[known.symbol] = _forecast(known, model, row)
+                ready.append((symbol, known, model))
+        rows = feature_rows([known for _, known, _ in ready])
+        for (symbol, known, model), row in zip(ready, rows, strict=True):
+            answers[symbol] = _forecast(symbol, known, model, row)
         return {symbol: answers[symbol] for symbol in bars}
 
     def train_batch(self, bars: Mapping[str, BarSeries], *, at: datetime, progress: Progress) -> list[TrainingReport]:
@@ -193,28 +193,23 @@ def _restore(published: PublishedModel) -> tuple[Member, ...]:
         raise ModelRefused("model_corrupt", detail) from fault
 
 
-def _forecast(known: BarSeries, model: _Loaded, row: Floats) -> Forecast | NoForecast:
+def _forecast(symbol: str, known: BarSeries, model: _Loaded, row: Floats) -> Forecast | NoForecast:
     if not np.isfinite(row).all():
         detail = f"the last {MEMORY} daily bars hold a price or volume that is missing or not sound"
-        return NoForecast(symbol=known.symbol, code="not_finite", detail=detail)
+        return NoForecast(symbol=symbol, code="not_finite", detail=detail)
     try:
         members = predict(model.members, row[None, :])[0]
     except Exception as fault:  # noqa: BLE001 - one symbol's booster must not end the forecasts of the others
-        detail = f"{known.symbol}: the model cannot answer: {type(fault).__name__}"
-        return NoForecast(symbol=known.symbol, code="model_corrupt", detail=detail)
+        detail = f"{symbol}: the model cannot answer: {type(fault).__name__}"
+        return NoForecast(symbol=symbol, code="model_corrupt", detail=detail)
     if not (np.abs(members) < 1.0).all():  # also refuses NaN: no daily return of a whole price is a forecast
-        return NoForecast(symbol=known.symbol, code="not_finite", detail="the model's answer is not a possible daily return")
-    return _answer(known, model.version, members)
-
-
-def _answer(known: BarSeries, version: str, members: Floats) -> Forecast:
-    values: Sequence[float] = members.tolist()
+        return NoForecast(symbol=symbol, code="not_finite", detail="the model's answer is not a possible daily return")
     return Forecast(
-        symbol=known.symbol,
+        symbol=symbol,
         daily_return=float(members.mean()),
         confidence=float(confidence(members)),
-        members=tuple(values),
+        members=tuple(members.tolist()),
         last_close=float(known.close[-1]),
         last_close_at=datetime.fromtimestamp(int(known.known_at[-1]), UTC),
-        model=version,
+        model=model.version,
     )

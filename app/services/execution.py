@@ -11,11 +11,11 @@ import structlog
 
 from app.domain.errors import OutcomeUnknown, Refused, TryAgain
 from app.domain.order import ValidatedOrder
+from app.domain.order_report import reported_event
 from app.domain.order_state import OrderEvent
 from app.engine.decision import Decision
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
-from app.services.reconciliation import venue_event
 
 log = structlog.get_logger()
 
@@ -66,7 +66,7 @@ class Executor:
             return "unsent"
         except OutcomeUnknown as error:
             return self._unknown(order.client_order_id, error)
-        self._database.settle_intent(order.client_order_id, venue_event(answer), venue_order=answer)
+        self._database.settle_intent(order.client_order_id, reported_event(answer), venue_order=answer)
         for leg in answer.legs:
             self._database.adopt_order(leg)
         bound.info("order_sent", side=order.side, quantity=str(order.quantity), reason=order.reason, status=answer.status)
@@ -79,7 +79,7 @@ class Executor:
         except (TryAgain, Refused) as error:
             return self._unknown(client_order_id, error)
         if existing is not None:
-            self._database.settle_intent(client_order_id, venue_event(existing), venue_order=existing)
+            self._database.settle_intent(client_order_id, reported_event(existing), venue_order=existing)
             for leg in existing.legs:
                 self._database.adopt_order(leg)
             return "sent"

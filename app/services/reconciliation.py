@@ -15,6 +15,7 @@ import structlog
 
 from app.domain.errors import VenueError
 from app.domain.order import VenueOrder
+from app.domain.order_report import reported_event
 from app.domain.order_state import OrderEvent, OrderState, advance
 from app.domain.portfolio import Portfolio, Position
 from app.domain.ports import Account
@@ -27,22 +28,7 @@ log = structlog.get_logger()
 UNSEEN_GRACE = timedelta(seconds=60)  # how long an order may be missing at the venue before absence counts as proof
 FILL_OVERLAP = timedelta(seconds=5)
 
-_EVENTS = {
-    "filled": OrderEvent.FILL_ALL,
-    "partially_filled": OrderEvent.FILL_PART,
-    "canceled": OrderEvent.CANCEL,
-    "replaced": OrderEvent.CANCEL,
-    "expired": OrderEvent.EXPIRE,
-    "done_for_day": OrderEvent.EXPIRE,
-    "rejected": OrderEvent.REJECT,
-    "suspended": OrderEvent.REJECT,
-}
 _IN_FLIGHT = frozenset({OrderState.SENT, OrderState.UNKNOWN})
-
-
-def venue_event(order: VenueOrder) -> OrderEvent:
-    """What the venue's status means for our intent; an unknown word means the order may still fill."""
-    return _EVENTS.get(order.status, OrderEvent.ACCEPT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +83,7 @@ class Reconciler:
         for intent in unsettled:
             order = seen.get(intent.client_order_id)
             if order is not None and _is_news(intent, order):
-                self._database.settle_intent(intent.client_order_id, venue_event(order), venue_order=order)
+                self._database.settle_intent(intent.client_order_id, reported_event(order), venue_order=order)
             elif order is None and intent.state in _IN_FLIGHT:
                 self._look_up(intent, now)
         self._adopt_strangers(unsettled, at_venue)
@@ -120,7 +106,7 @@ class Reconciler:
             log.warning("order_lookup_failed", client_order_id=intent.client_order_id, error=error.message)
             return
         if order is not None:
-            self._database.settle_intent(intent.client_order_id, venue_event(order), venue_order=order)
+            self._database.settle_intent(intent.client_order_id, reported_event(order), venue_order=order)
             for leg in order.legs:
                 self._database.adopt_order(leg)
         elif now - (intent.sent_at or intent.created_at) >= UNSEEN_GRACE:
@@ -154,7 +140,7 @@ class Reconciler:
 def _is_news(intent: IntentRecord, order: VenueOrder) -> bool:
     """Whether the venue tells more than we have written down; most resting orders have nothing new to say."""
     known = (intent.venue_order_id, intent.filled_quantity) == (order.venue_order_id, order.filled_quantity)
-    return not known or advance(intent.state, venue_event(order)) is not intent.state
+    return not known or advance(intent.state, reported_event(order)) is not intent.state
 
 
 def _match(intents: Iterable[IntentRecord], orders: Iterable[VenueOrder]) -> dict[str, VenueOrder]:

@@ -35,6 +35,10 @@ class RiskManager:
         self._mirror = mirror
         self._clock = clock
 
+    def peek(self, account: Account, session: str, now: datetime) -> RiskState:
+        """The state of record, or the one a first cycle would begin with; nothing is written."""
+        return self._database.risk_state() or _first_state(account, session, now)
+
     def current(self, account: Account, session: str, now: datetime) -> RiskState:
         """The state of record; on the very first call it begins ACTIVE at the account's equity. The mirror is compared:
         where it is more cautious it wins, with an alert."""

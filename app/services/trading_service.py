@@ -99,6 +99,12 @@ class TradingService:
         self._reconciler = Reconciler(venue=venue, database=database)
         self._executor = Executor(venue=venue, database=database)
 
+    def prepare(self) -> None:
+        """Pay the price of a first cycle in advance: calendar, trading rules, models, compiled rules. Writes nothing but
+        bars. Raises VenueError when the venue does not answer."""
+        self._venue.prepare()
+        self.signal(self._symbols[0])
+
     def run_cycle(self, trigger: str = "schedule", request_id: str = "") -> CycleReport:
         """One cycle for the slot the venue's clock is in. At most one effective cycle per slot (and per `request_id` for
         cycles asked for by hand); failures end as a recorded outcome, and only bugs are raised."""
@@ -119,7 +125,7 @@ class TradingService:
             raise NotFound(f"{symbol} is not on the watch list", code="symbol_unknown")
         venue_clock = self._venue.clock()
         account, held = self._venue.account(), self._venue.positions()
-        state = self._risk.current(account, _session(venue_clock.now), venue_clock.now)
+        state = self._risk.peek(account, _session(venue_clock.now), venue_clock.now)
         portfolio = Portfolio(cash=account.cash, positions=held)
         inputs = self._inputs("signal", venue_clock, account, portfolio, state, differences=())
         decision = _decide(inputs)

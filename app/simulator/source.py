@@ -53,7 +53,7 @@ def _generated(symbols: tuple[str, ...], start: date, seed: int, calendar: Tradi
     return Market(source, calendar, sessions, seed), ahead[0].day
 
 
-def _replay(  # noqa: PLR0917 - the parts of one market
+def _replay(
     bars: dict[str, BarSeries], timeframe: str, label: str, start: date | None, seed: int, calendar: TradingCalendar
 ) -> tuple[Market, date]:
     bars = {symbol: ticked(part) for symbol, part in bars.items()}

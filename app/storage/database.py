@@ -25,6 +25,9 @@ SAFE_SQLITE = (3, 51, 3)
 # PostgreSQL: serialization failure, deadlock. Both are proven to have had no effect.
 _REPEATABLE = frozenset({"40001", "40P01"})
 MAX_ATTEMPTS = 20
+# Those who lost a race line up, or they would lose again. LOCK TABLE takes no snapshot, so that whoever gets through sees
+# what the one before has done; nobody else writes to this table.
+_QUEUE = "LOCK TABLE alembic_version IN EXCLUSIVE MODE"
 
 _log = structlog.get_logger()
 _warned = False
@@ -65,6 +68,8 @@ class Database:
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 with self.engine.connect().execution_options(**options) as connection, connection.begin():
+                    if attempt > 1:
+                        connection.exec_driver_sql(_QUEUE)
                     return work(connection)
             except (DBAPIError, PoolTimeout) as fault:
                 if _sqlstate(fault) not in _REPEATABLE or attempt == MAX_ATTEMPTS:

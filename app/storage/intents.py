@@ -1,8 +1,4 @@
-"""Intents: orders committed before they are sent, and every order found at the venue.
-
-An id is unique for ever. An intent that provably never reached the venue (it expired unsent, was returned unsent, or is
-an exit that the venue refused outright) may be armed anew by a later cycle under the same id: `attempt` counts that.
-"""
+"""Intents: orders committed before they are sent, and every order found at the venue. An id is unique for ever."""
 
 from __future__ import annotations
 
@@ -69,16 +65,22 @@ def listing(connection: Connection, *, limit: int, symbol: str | None, cycle_id:
 
 
 def arm(connection: Connection, order: Order, *, cycle_id: str, expires_at: datetime, at: datetime) -> None:
-    """Makes an order READY to be sent by `cycle_id`. An id already used is kept as it stands, unless it never reached
-    the venue and a later cycle asks for it again."""
-    present = find(connection, order.client_order_id)
-    values: dict[str, Any] = {name: getattr(order, name) for name in _ORDER}
-    values |= {"cycle_id": cycle_id, "state": OrderState.READY, "expires_at": expires_at, "updated_at": at, "error": None}
-    if present is None:
-        values |= {"origin": IntentOrigin.DECISION, "attempt": 1, "filled_quantity": Decimal(0), "created_at": at}
-        connection.execute(insert(INTENTS).values(**values))
-    elif present.cycle_id != cycle_id and _never_arrived(present):
-        _change(connection, order.client_order_id, **values, attempt=present.attempt + 1)
+    """Makes an order READY to be sent by `cycle_id`. An id that is known already is kept as it stands."""
+    if find(connection, order.client_order_id) is not None:
+        return
+    connection.execute(
+        insert(INTENTS).values(
+            **{name: getattr(order, name) for name in _ORDER},
+            cycle_id=cycle_id,
+            origin=IntentOrigin.DECISION,
+            state=OrderState.READY,
+            expires_at=expires_at,
+            attempt=0,
+            filled_quantity=Decimal(0),
+            created_at=at,
+            updated_at=at,
+        )
+    )
 
 
 def claim(connection: Connection, client_order_id: str, *, cycle_id: str, now: datetime) -> bool:
@@ -93,7 +95,7 @@ def claim(connection: Connection, client_order_id: str, *, cycle_id: str, now: d
             INTENTS.c.expires_at > now,
             is_running,
         )
-        .values(state=advance(OrderState.READY, OrderEvent.CLAIM), sent_at=now, updated_at=now)
+        .values(state=advance(OrderState.READY, OrderEvent.CLAIM), sent_at=now, updated_at=now, attempt=INTENTS.c.attempt + 1)
     )
     if claimed.rowcount == 1:
         return True
@@ -148,7 +150,7 @@ def adopt(connection: Connection, order: VenueOrder, *, at: datetime) -> IntentR
                 time_in_force=TimeInForce.GTC if is_leg else TimeInForce.DAY,
                 limit_price=order.limit_price,
                 stop_price=order.stop_price,
-                attempt=1,
+                attempt=0,
                 venue_order_id=order.venue_order_id,
                 parent_id=parent.client_order_id if parent else None,
                 filled_quantity=Decimal(0),
@@ -214,11 +216,6 @@ def _next(connection: Connection, intent: IntentRecord, event: OrderEvent, at: d
         text = f"Order {intent.client_order_id} ({intent.symbol}) counts as {intent.state}, but the venue reports: {event}."
         outbox.enqueue(connection, "alert", text, {"client_order_id": intent.client_order_id}, at)
     return intent.state
-
-
-def _never_arrived(intent: IntentRecord) -> bool:
-    refused_exit = intent.state is OrderState.REJECTED and intent.purpose is Purpose.EXIT
-    return intent.venue_order_id is None and (intent.state in (OrderState.READY, OrderState.EXPIRED) or refused_exit)
 
 
 def _change(connection: Connection, client_order_id: str, **values: Any) -> None:

@@ -15,6 +15,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -227,16 +228,25 @@ def _member(place: Path, file: _File, symbol: str) -> StoredMember:
 def _read_file(place: Path, name: str, symbol: str) -> bytes:
     try:
         descriptor = os.open(place / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        raise ModelRefused("model_corrupt", f"{symbol}: {name} is missing or not a plain file") from None
-    with os.fdopen(descriptor, "rb") as file:
         try:
-            content = file.read(_MOST_BYTES + 1)
-        except OSError:
-            raise ModelRefused("model_corrupt", f"{symbol}: {name} cannot be read") from None
-    if len(content) > _MOST_BYTES:
-        raise ModelRefused("model_corrupt", f"{symbol}: {name} is larger than a model can be")
+            status = os.fstat(descriptor)
+            plain = stat.S_ISREG(status.st_mode) and status.st_size <= _MOST_BYTES
+            content = _read_whole(descriptor, status.st_size) if plain else None
+        finally:
+            os.close(descriptor)
+    except OSError:
+        raise ModelRefused("model_corrupt", f"{symbol}: {name} is missing or cannot be read") from None
+    if content is None:
+        raise ModelRefused("model_corrupt", f"{symbol}: {name} is not a plain file of a model's size")
     return content
+
+
+def _read_whole(descriptor: int, size: int) -> bytes:
+    parts = []
+    while size > 0 and (part := os.read(descriptor, size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
 
 
 @contextmanager

@@ -65,10 +65,10 @@ def save(
 
 
 def accept_decided(connection: Connection, state: RiskState, *, at: datetime) -> None:
-    """The state a decision ends with: saved if its epoch grew; if not, it must be the very state in force, else
-    Conflict: the decision was made under a state that no longer holds."""
+    """The state a decision ends with: the very state in force, or the one that follows it (epoch one higher), which is
+    saved; else Conflict: the decision was made under a state that no longer holds."""
     before = current(connection)
-    if before is None or state.epoch > before.epoch:
+    if before is None or state.epoch == before.epoch + 1:
         save(connection, state, at=at, cause=state.cause, actor=state.actor, detail="", based_on_epoch=None)
     elif state != before:
         raise Conflict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -9,16 +10,15 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-import structlog
 from celery.signals import worker_process_init, worker_process_shutdown
 
 from app.celery_config import TaskRecord
+from app.domain.errors import VenueError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 PR_SET_PDEATHSIG = 1
-_log = structlog.get_logger()
 PREPARED_ROLE = "worker-trading"  # whose first task must not wait for its services to be built
 
 
@@ -128,16 +128,8 @@ def die_with_parent() -> None:
 def _prepare(**_: object) -> None:
     die_with_parent()  # a pool child whose worker was killed would go on alone, with its task
     if os.environ.get("ALPHA_TRADER_ROLE") == PREPARED_ROLE:
-        _warm_up()
-
-
-def _warm_up() -> None:
-    """Load models and compile rules now, by one decision that is thrown away, rather than in the first cycle."""
-    held = services()
-    try:
-        held.trading.signal(held.settings.watchlist[0])
-    except Exception as fault:  # noqa: BLE001 - whatever is wrong will show where it matters, in the cycle
-        _log.info("not_warmed_up", error=str(fault))
+        with contextlib.suppress(VenueError):  # a venue that is away now is asked again by the first cycle
+            services().trading.prepare()
 
 
 @worker_process_shutdown.connect

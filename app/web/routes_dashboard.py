@@ -46,7 +46,7 @@ def _parts(source: Services) -> dict[str, Callable[[], Any]]:
         "latest_cycle": lambda: wire.to_wire(database.latest_cycle()),
         "decisions": lambda: [wire.decision(row) for row in _latest_decisions(source)],
         "orders": lambda: _records(database.orders(limit=NEWEST_ROWS)),
-        "fills": lambda: _records(database.fills(limit=NEWEST_ROWS)),
+        "fills": lambda: [wire.fill(row) for row in database.fills(limit=NEWEST_ROWS)],
         "equity": lambda: _records(database.equity_curve(limit=500)),
         "models": lambda: _records(source.ai.status()),
         "tasks": lambda: _records(database.tasks(20)),

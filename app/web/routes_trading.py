@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, jsonify
+from flask import Response, jsonify, request
+from werkzeug.exceptions import MethodNotAllowed
 
 from app.engine.decision import SymbolRecord
 from app.risk.limits import Policy
@@ -33,6 +34,8 @@ def start_cycle(body: EmptyBody) -> Response:  # noqa: ARG001 - its presence ref
 @api.get("/api/trading/auto/start", summary="Run a trading cycle now", responses={202: Accepted}, deprecated=True)
 def start_cycle_by_get() -> Response:
     """As POST on the same path, which is the one to use: a GET should change nothing."""
+    if request.method == "HEAD":  # answered by every GET route; asking about a page must not trade
+        raise MethodNotAllowed(["GET", "POST"])
     response = accept("trading_cycle", {"trigger": "manual"})
     response.headers["Deprecation"] = "@1767225600"
     response.headers["Link"] = '</api/trading/auto/start>; rel="successor-version"'
@@ -63,7 +66,7 @@ def orders(query: HistoryQuery) -> Response:
 def fills(query: HistoryQuery) -> Response:
     """Fills as booked, newest first."""
     rows = services().database.fills(limit=query.limit, symbol=query.symbol)
-    return jsonify({"fills": [wire.fields(row) for row in rows]})
+    return jsonify({"fills": [wire.fill(row) for row in rows]})
 
 
 @api.get("/api/equity", summary="Equity curve", responses={200: Equity})

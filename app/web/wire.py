@@ -70,6 +70,13 @@ def decision(record: object) -> dict[str, Any]:
     return wire | {"reason": to_wire(known)} if known is not None else wire
 
 
+def fill(record: object) -> dict[str, Any]:
+    """A booked fill as one flat object: the execution, then the order it belongs to."""
+    wire = fields(record)
+    execution = wire.pop("fill", None)
+    return execution | wire if isinstance(execution, dict) else wire
+
+
 def _instant(value: datetime) -> str:
     if value.tzinfo is None:
         raise TypeError("a time without its zone has no form in JSON")

@@ -67,9 +67,12 @@ def record(symbol: str = "AAPL", **changes: Any) -> SymbolRecord:
     return SymbolRecord(**{**values, **changes})
 
 
-def decision(*orders: Order, records: tuple[SymbolRecord, ...] = (), state: RiskState | None = None, **changes: Any) -> Decision:
+def decision(
+    *orders: Order, records: tuple[SymbolRecord, ...] = (), state: RiskState | None = None, **changes: Any
+) -> Decision:
     values: dict[str, Any] = {
         "decided_at": T0,
+        "cancels": (),
         "orders": tuple(ValidatedOrder(one) for one in orders),
         "records": records,
         "risk": state or risk(),
@@ -77,7 +80,9 @@ def decision(*orders: Order, records: tuple[SymbolRecord, ...] = (), state: Risk
     return Decision(**{**values, **changes})
 
 
-def start_cycle(ledger: DatabaseService, cycle_id: str = "c1", *, at: datetime = T0, alive: bool = True, owner: str = "w1") -> str:
+def start_cycle(
+    ledger: DatabaseService, cycle_id: str = "c1", *, at: datetime = T0, alive: bool = True, owner: str = "w1"
+) -> str:
     return ledger.claim_cycle(
         cycle_id, slot=at, started_at=at, owner=owner, trigger="schedule", is_alive=lambda _: alive, stale_after_seconds=120
     )
@@ -118,7 +123,9 @@ def fill(name: str = "e1", venue_id: str = "v1", **changes: Any) -> Fill:
     return Fill(**{**values, **changes})
 
 
-def bars(symbol: str = "AAPL", count: int = 5, *, first: int = 1_700_000_000, step: int = 86_400, close: float = 100.0) -> BarSeries:
+def bars(
+    symbol: str = "AAPL", count: int = 5, *, first: int = 1_700_000_000, step: int = 86_400, close: float = 100.0
+) -> BarSeries:
     timestamp = first + step * np.arange(count, dtype=np.int64)
     prices = close + np.arange(count) / 8.0
     return BarSeries(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -28,9 +29,10 @@ SHARED = settings(max_examples=30, deadline=None, suppress_health_check=[HealthC
 
 
 @pytest.fixture
-def samples(database: Database) -> Database:
+def samples(database: Database) -> Iterator[Database]:
     SAMPLES.create(database.engine)
-    return database
+    yield database
+    SAMPLES.drop(database.engine)
 
 
 def back(database: Database, name: str, values: list) -> list:
@@ -46,7 +48,9 @@ def back(database: Database, name: str, values: list) -> list:
 
 
 @SHARED
-@given(st.lists(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20), min_size=1, max_size=20))
+@given(
+    st.lists(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20), max_value=10**20), min_size=1, max_size=20)
+)
 def test_decimals_come_back_exactly(samples, values):
     assert back(samples, "number", values) == values
 
@@ -105,8 +109,10 @@ def test_what_cannot_come_back_is_refused(samples, column, value):
 
 def test_json_forms():
     value = {
-        "nan": float("nan"), "inf": np.float64("inf"), "array": np.array([1.5, np.nan]), "ints": np.array([1, 2]), "count": np.int64(3),
-        "yes": np.bool_(True), "money": Decimal("1.10"), "at": datetime(2024, 3, 1, tzinfo=UTC), "side": Side.BUY, "pair": (1, 2),
+        "nan": float("nan"), "inf": np.float64("inf"), "array": np.array([1.5, np.nan]), "ints": np.array([1, 2]),
+        "count": np.int64(3),
+        "yes": np.bool_(True), "money": Decimal("1.10"), "at": datetime(2024, 3, 1, tzinfo=UTC),
+        "side": Side.BUY, "pair": (1, 2),
     }  # fmt: skip
     assert json.loads(to_json(value)) == {
         "nan": None, "inf": None, "array": [1.5, None], "ints": [1, 2], "count": 3,

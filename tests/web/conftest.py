@@ -5,19 +5,31 @@ from typing import Any
 import pytest
 
 from app.config import Settings
+from app.web.blueprint import EXTENSION
 from app.web.factory import create_app
+from app.web.readiness import Readiness
 
 from .fakes import FakeServices
+
+SETTINGS = Settings(_env_file=None)
+
+
+@pytest.fixture(scope="session")
+def one_app() -> Any:
+    return create_app(FakeServices(settings=SETTINGS))
 
 
 @pytest.fixture
 def services() -> FakeServices:
-    return FakeServices(settings=Settings(_env_file=None))
+    return FakeServices(settings=SETTINGS)
 
 
 @pytest.fixture
-def app(services: FakeServices) -> Any:
-    return create_app(services)
+def app(one_app: Any, services: FakeServices) -> Any:
+    """The application over fresh services; building it anew for each test would be most of the time."""
+    one_app.extensions[EXTENSION] = services
+    one_app.extensions["readiness"] = Readiness()
+    return one_app
 
 
 @pytest.fixture
@@ -26,9 +38,10 @@ def anyone(app: Any) -> Any:
     return app.test_client()
 
 
-@pytest.fixture
-def token(anyone: Any) -> str:
-    return str(anyone.post("/api/auth/login", json={"username": "admin", "password": "password"}).json["access_token"])
+@pytest.fixture(scope="session")
+def token(one_app: Any) -> str:
+    client = one_app.test_client()
+    return str(client.post("/api/auth/login", json={"username": "admin", "password": "password"}).json["access_token"])
 
 
 @pytest.fixture

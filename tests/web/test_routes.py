@@ -91,6 +91,7 @@ def test_start_by_get_is_deprecated_and_says_so(client: Any, services: FakeServi
     response = client.get("/api/trading/auto/start")
     assert response.headers["Deprecation"].startswith("@")
     assert "Deprecation" not in client.post("/api/trading/auto/start").headers
+    assert client.head("/api/trading/auto/start").status_code == 405
     assert services.tasks.accepted == [("trading_cycle", {"trigger": "manual"})] * 2
 
 

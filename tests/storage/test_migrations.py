@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from app.domain.errors import ConfigurationError
+from app.storage import database as database_module
+from app.storage.database import Database, StorageUnavailable
+from app.storage.migrations import _upgrade, migrate, revision
+from app.storage.tables import METADATA
+
+
+def test_migrations_make_the_tables_that_the_code_expects(database):
+    with database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+def test_a_database_of_a_newer_version_is_refused(empty_database_url):
+    database = Database(empty_database_url)
+    migrate(database)
+    migrate(database)
+    database.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = 'from_the_future'")))
+    with pytest.raises(ConfigurationError, match="newer version"):
+        migrate(database)
+    database.close()
+
+
+def test_a_migration_that_dies_leaves_nothing(empty_database_url):
+    database = Database(empty_database_url)
+
+    def die(connection):
+        _upgrade(connection)
+        assert revision(connection) is not None
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        database.write(die)
+    assert inspect(database.engine).get_table_names() == []
+    migrate(database)
+    assert database.read(revision) == "initial"
+    database.close()
+
+
+def test_sqlite_is_set_up_for_several_processes(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'new' / 'directory' / 'x.db'}")
+    wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+    found = database.read(lambda c: {name: c.execute(text(f"PRAGMA {name}")).scalar_one() for name in wanted})
+    assert found == wanted
+    database.close()
+
+
+def test_a_write_takes_its_turn_before_it_reads(tmp_path):
+    """The lock is taken at BEGIN, so no write can fail half way; who waits too long is told so."""
+    path = tmp_path / "x.db"
+    database = Database(f"sqlite:///{path}", busy_timeout_seconds=0.1)
+    database.ping()
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    ran = []
+    with pytest.raises(StorageUnavailable, match="locked"):
+        database.write(ran.append)
+    assert ran == []
+    database.ping()
+    holder.rollback()
+    database.write(ran.append)
+    assert len(ran) == 1
+    holder.close()
+    database.close()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://a/b", "nonsense", ""])
+def test_other_databases_are_refused(url):
+    with pytest.raises(ConfigurationError):
+        Database(url)
+
+
+def test_no_server_is_told_plainly(tmp_path):
+    database = Database(f"postgresql+psycopg://nobody@/nothing?host={tmp_path}")
+    with pytest.raises(StorageUnavailable):
+        database.ping()
+    directory = tmp_path / "a directory"
+    directory.mkdir()
+    with pytest.raises(StorageUnavailable):
+        Database(f"sqlite:///{directory}", busy_timeout_seconds=0.1).ping()
+
+
+def test_an_old_sqlite_is_called_out_once(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.setattr(database_module, "_warned", False)
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 2))
+    for name in ("a", "b"):
+        Database(f"sqlite:///{tmp_path / name}")
+    assert capsys.readouterr().out.count("sqlite_wal_reset_bug") == 1

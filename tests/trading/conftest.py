@@ -1,0 +1,34 @@
+"""One simulated exchange per test module, reset for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.runtime.clock import WallClock
+from app.services.database_service import DatabaseService
+from app.storage.database import Database
+from tests.trading.exchange import Exchange, serve_exchange
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Exchange]:
+    with serve_exchange() as exchange:
+        yield exchange
+
+
+@pytest.fixture
+def exchange(served: Exchange) -> Exchange:
+    served.reset()
+    served.move(advance_seconds=600)
+    return served
+
+
+@pytest.fixture
+def ledger_database(tmp_path: Path) -> Iterator[DatabaseService]:
+    service = DatabaseService(Database(f"sqlite:///{tmp_path / 'ledger.db'}"), WallClock())
+    service.migrate()
+    yield service
+    service.close()

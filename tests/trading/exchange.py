@@ -1,0 +1,191 @@
+"""A real simulated exchange in a thread of the test, moved by hand, and the services that trade on it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import requests
+import uvicorn
+
+from app.brokers.alpaca import AlpacaBroker
+from app.brokers.alpaca_data import AlpacaData
+from app.brokers.alpaca_wire import AlpacaWire
+from app.brokers.rate_limit import TokenBucket
+from app.domain.forecast import Forecaster
+from app.domain.ports import Broker
+from app.learning.scripted import ScriptedForecaster
+from app.risk.limits import Policy, RiskLimits
+from app.runtime.clock import WallClock
+from app.services.alpaca_service import AlpacaService
+from app.services.database_service import DatabaseService
+from app.services.risk_manager import RiskManager
+from app.services.trading_service import CycleReport, TradingService
+from app.simulator.options import SimulatorOptions
+from app.simulator.server import build_app
+
+SYMBOLS = ("AAPL", "MSFT", "GOOGL", "TSLA", "SPY", "NVDA", "AMZN", "META", "NFLX", "AMD", "JNJ", "UNH")
+
+
+class Exchange:
+    """The exchange's own controls, as a person would use them over HTTP."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def state(self) -> dict[str, Any]:
+        return requests.get(f"{self.url}/sim/state", timeout=10).json()
+
+    def ledger(self) -> dict[str, Any]:
+        return requests.get(f"{self.url}/sim/ledger", timeout=10).json()
+
+    def move(self, **how: object) -> dict[str, Any]:
+        answer = requests.post(f"{self.url}/sim/clock", json=how, timeout=30)
+        answer.raise_for_status()
+        return answer.json()
+
+    def reset(self, **how: object) -> None:
+        requests.post(f"{self.url}/sim/reset", json=how, timeout=30).raise_for_status()
+
+    def step(self, seconds: int = 600) -> None:
+        """To the next slot; past the close, to ten minutes after the next opening."""
+        if not self.move(advance_seconds=seconds)["is_open"]:
+            self.move(next_open=True)
+            self.move(advance_seconds=seconds)
+
+    def order(self, **body: object) -> requests.Response:
+        """An order a person places beside the system."""
+        headers = {"APCA-API-KEY-ID": "person", "APCA-API-SECRET-KEY": "person"}
+        return requests.post(f"{self.url}/v2/orders", json=body, headers=headers, timeout=10)
+
+
+@contextmanager
+def serve_exchange(
+    *, data: Path | None = None, start: date | None = None, symbols: Sequence[str] = SYMBOLS, seed: int = 7
+) -> Iterator[Exchange]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    app = build_app(SimulatorOptions(data=data, start=start, seed=seed, symbols=tuple(symbols)))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield Exchange(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
+
+
+@dataclass
+class System:
+    """The trading services on one exchange and one database."""
+
+    exchange: Exchange
+    database: DatabaseService
+    trading: TradingService
+    risk: RiskManager
+    venue: AlpacaService
+    wire: AlpacaWire
+
+    def cycles(self, count: int) -> list[CycleReport]:
+        """Run `count` slots, one cycle each."""
+        reports = []
+        for _ in range(count):
+            reports.append(self.trading.run_cycle())
+            self.exchange.step()
+        return reports
+
+
+def build_system(
+    exchange: Exchange,
+    database: DatabaseService,
+    directory: Path,
+    *,
+    forecaster: Forecaster,
+    symbols: Sequence[str] = SYMBOLS,
+    limits: RiskLimits | None = None,
+    policy: Policy | None = None,
+    wrap: Any = None,
+) -> System:
+    """wrap: puts something between the services and the real broker adapter."""
+    clock = WallClock()
+    wire = AlpacaWire(TokenBucket(60_000))
+    broker = AlpacaBroker(key="k", secret="s", url=exchange.url, paper=True, timeout_seconds=10, wire=wire)
+    data = AlpacaData(
+        key="k", secret="s", url=exchange.url, feed="iex", timeout_seconds=10, wire=wire, calendar=broker.calendar
+    )
+    placed: Broker = wrap(broker) if wrap else broker
+    venue = AlpacaService(
+        broker=placed, data=data, database=database, clock=clock, symbols=symbols, mode="simulated", url=exchange.url
+    )
+    limits = limits or RiskLimits()
+    risk = RiskManager(database=database, limits=limits, mirror=directory / "risk_state.json", clock=clock)
+    trading = TradingService(
+        venue=venue,
+        forecaster=forecaster,
+        risk=risk,
+        database=database,
+        clock=clock,
+        symbols=tuple(symbols),
+        limits=limits,
+        policy=policy or Policy(),
+        cycle_seconds=600,
+    )
+    return System(exchange=exchange, database=database, trading=trading, risk=risk, venue=venue, wire=wire)
+
+
+def scripted(directory: Path, expected: dict[str, float], confidence: float = 0.9) -> ScriptedForecaster:
+    """Forecasts by symbol; rewriting the file changes them."""
+    path = directory / "forecasts.csv"
+    rows = "".join(f"{symbol},{value},{confidence}\n" for symbol, value in expected.items())
+    path.write_text("symbol,expected_return,confidence\n" + rows)
+    return ScriptedForecaster(path)
+
+
+def assert_limits_held(exchange: Exchange, limits: RiskLimits) -> int:
+    """Replay the exchange's own ledger and check every limit right after every buy, marking all holdings at that
+    minute's prices. Returns the number of fills checked."""
+    ledger = exchange.ledger()
+    cash, held = Decimal(ledger["start_cash"]), dict[str, Decimal]()
+    for fill in ledger["fills"]:
+        quantity, price = Decimal(fill["quantity"]), Decimal(fill["price"])
+        sign = 1 if fill["side"] == "buy" else -1
+        cash -= sign * quantity * price + Decimal(fill.get("commission", "0"))
+        held[fill["symbol"]] = held.get(fill["symbol"], Decimal(0)) + sign * quantity
+        assert held[fill["symbol"]] >= 0, f"sold more {fill['symbol']} than held at {fill['filled_at']}"
+        if held[fill["symbol"]] == 0:
+            del held[fill["symbol"]]
+        assert cash >= 0
+        if sign < 0:
+            continue
+        marks = {**_minute_prices(exchange, list(held), fill["filled_at"]), fill["symbol"]: price}
+        values = {symbol: units * marks[symbol] for symbol, units in held.items()}
+        equity = cash + sum(values.values())
+        assert len(held) <= limits.max_positions
+        assert values[fill["symbol"]] <= Decimal(str(limits.max_position_fraction)) * equity, fill
+        assert sum(values.values()) <= Decimal(str(limits.max_exposure_fraction)) * equity, fill
+    return len(ledger["fills"])
+
+
+def _minute_prices(exchange: Exchange, symbols: list[str], at: str) -> dict[str, Decimal]:
+    """Close of the last complete minute bar by `at`."""
+    query = {"symbols": ",".join(symbols), "timeframe": "1Min", "end": at, "start": at[:10] + "T00:00:00Z", "limit": 10000}
+    headers = {"APCA-API-KEY-ID": "k", "APCA-API-SECRET-KEY": "s"}
+    prices: dict[str, Decimal] = {}
+    while True:
+        answer = requests.get(f"{exchange.url}/v2/stocks/bars", params=query, headers=headers, timeout=10).json()
+        for symbol, bars in answer["bars"].items():
+            prices[symbol] = Decimal(repr(bars[-1]["c"]))
+        if not answer.get("next_page_token"):
+            return prices
+        query["page_token"] = answer["next_page_token"]

@@ -1,0 +1,34 @@
+"""Requests made up from the OpenAPI document: no server error, no answer that the document does not foresee."""
+
+from __future__ import annotations
+
+import hypothesis
+import schemathesis
+from hypothesis import HealthCheck
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from app.web.factory import create_app
+
+from .conftest import SETTINGS
+from .fakes import FakeServices
+
+services = FakeServices(settings=SETTINGS)
+services.tasks.finishes = True  # so that nobody waits for a result
+application = create_app(services)
+login = application.test_client().post("/api/auth/login", json={"username": "admin", "password": "password"})
+AUTHORIZED = {"Authorization": f"Bearer {login.json['access_token']}"}
+schema = schemathesis.openapi.from_wsgi("/openapi/openapi.json", application)
+
+
+@schema.parametrize()
+@hypothesis.settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+def test_made_up_requests(case: schemathesis.Case) -> None:
+    checks = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+    checks.append(negative_data_rejection)
+    case.call_and_validate(headers=AUTHORIZED, checks=checks)
