@@ -49,6 +49,7 @@ class _Course:
         self._here = installation
         self._wish = wish
         self._terminal = terminal
+        self._conductor: Conductor | None = None
 
     def run(self) -> int:
         here = self._here
@@ -104,7 +105,9 @@ class _Course:
             return False
 
     def _after_restart(self, name: str) -> None:
-        """A task dies with its worker; its record must not say `running` for hours."""
+        """A task dies with its worker: its record must not say `running` for hours. And a fresh process needs a moment."""
+        if self._conductor:
+            self._conductor.be_patient()
         if name == "worker-learning":
             for task in self._database.tasks(50):
                 if task.state == "running":
@@ -166,6 +169,7 @@ class _Course:
             speed=self._wish.speed,
             nightly=self._settings.nightly_learning,
         )
+        self._conductor = conductor
         return conductor.run(self._wish.cycles)
 
     def _stop_ended(self, stop: Stop, cycle: Any | None, seconds: float) -> None:
