@@ -91,8 +91,8 @@ def simulator(
     skip_closed: Annotated[bool, typer.Option(help="Jump from each close to the next open.")] = True,
 ) -> None:
     """Run the simulated exchange alone: an Alpaca-compatible server. With speed 0 its clock moves by POST /sim/clock only."""
-    from app.simulator.options import SimulatorOptions  # type: ignore[import-not-found, unused-ignore]
-    from app.simulator.server import serve  # type: ignore[import-not-found, unused-ignore]
+    from app.simulator.options import SimulatorOptions
+    from app.simulator.server import serve
 
     serve(
         SimulatorOptions(
@@ -200,15 +200,15 @@ def _adopted(environment: Mapping[str, str]) -> Any:
 @contextmanager
 def _services() -> Any:
     """All services, on the venue of the installation that runs here, else on that of the settings."""
-    from app import wiring  # type: ignore[attr-defined, unused-ignore]
     from app.config import settings
     from app.local.installation import running
+    from app.wiring import build
 
     known = running(settings().state_dir)
     if known:
         os.environ.update(known["environment"])
         settings.cache_clear()
-    services = wiring.build(settings())
+    services = build(settings())
     try:
         yield services
     finally:

@@ -6,6 +6,8 @@ Light on purpose: the parent of a worker's pool imports no services and no model
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from celery.signals import beat_init, setup_logging
 
@@ -13,14 +15,43 @@ from app.celery_config import make_celery
 from app.config import settings
 from app.tasks import process
 
+if TYPE_CHECKING:
+    from app.notify.notifier import Notifier
+    from app.services.database_service import DatabaseService
+
+UPKEEP_ROLE = "worker-upkeep"
+
 app = make_celery(settings())
 
 
-def _build() -> process.Services:
-    from app import wiring  # type: ignore[attr-defined, unused-ignore]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Delivery:
+    """All that delivering messages needs: no venue, no models, a third of the memory."""
 
-    built: process.Services = wiring.build(settings())
-    return built
+    database: DatabaseService
+    notifier: Notifier
+
+    def close(self) -> None:
+        """Give back connections."""
+        self.database.close()
+
+
+def _build() -> process.Services:
+    if os.environ.get("ALPHA_TRADER_ROLE") == UPKEEP_ROLE:
+        return cast("process.Services", _delivery())
+    from app.wiring import build
+
+    return build(settings())
+
+
+def _delivery() -> _Delivery:
+    from app.notify.notifier import Notifier
+    from app.runtime.clock import WallClock
+    from app.services.database_service import DatabaseService
+    from app.storage.database import Database
+
+    clock = WallClock()
+    return _Delivery(database=DatabaseService(Database(settings().database_url), clock), notifier=Notifier(settings(), clock))
 
 
 process.install(_build)
@@ -28,9 +59,9 @@ process.install(_build)
 
 @setup_logging.connect
 def _configure_log(**_: object) -> None:
-    from app.runtime import log  # type: ignore[attr-defined, unused-ignore]
+    from app.runtime.log import configure
 
-    log.configure(settings(), os.environ.get("ALPHA_TRADER_ROLE", "worker"))
+    configure(settings(), os.environ.get("ALPHA_TRADER_ROLE", "worker"))
 
 
 @beat_init.connect

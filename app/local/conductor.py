@@ -21,7 +21,8 @@ PATIENCE_SECONDS = 30.0  # for the cycle of one slot; then the slot is missed an
 RING_AGAIN_SECONDS = 5.0  # a killed beat or worker may have lost the message; a second one is harmless
 CLOSE_PATIENCE_SECONDS = 12.0
 MISSES_BEFORE_RESTART = 2
-MISSES_BEFORE_GIVING_UP = 6
+MISSES_BEFORE_GIVING_UP = 4
+GRACE_SECONDS = 90.0  # instead of the patience, for the first cycle and after a restart: a fresh worker loads its models
 _POLL_SECONDS = 0.02
 _SESSIONS_AHEAD = timedelta(days=20)
 
@@ -100,6 +101,7 @@ class Conductor:
         speed: float,
         nightly: bool,
         patience: float = PATIENCE_SECONDS,
+        grace: float = GRACE_SECONDS,
     ) -> None:
         self._exchange = exchange
         self._work = work
@@ -107,7 +109,13 @@ class Conductor:
         self._step_seconds = cycle_seconds / speed
         self._nightly = nightly
         self._patience = patience
+        self._grace = grace
+        self._fresh = True
         self._misses = 0
+
+    def be_patient(self) -> None:
+        """A process was started again: the cycle that is waited for, or the next, may take longer."""
+        self._fresh = True
 
     def run(self, cycles: int | None) -> str:
         """Run until `cycles` cycles inside sessions have finished, or the market's data ends; why it stopped.
@@ -167,14 +175,16 @@ class Conductor:
     def _await_cycle(self, at: datetime, patience: float) -> Cycle | None:
         slot = slot_of(at, self._cycle_seconds)
         began = rung = time.monotonic()
-        while time.monotonic() - began < patience:
+        while time.monotonic() - began < (max(self._grace, patience) if self._fresh else patience):
             cycle = self._newest(slot)
             if cycle is not None and cycle.state != "running":
+                self._fresh = False
                 return cycle
             if time.monotonic() - rung > RING_AGAIN_SECONDS:
                 rung = time.monotonic()
                 self._work.ring()
             self._work.pause(_POLL_SECONDS)
+        self._fresh = False
         return None
 
     def _newest(self, slot: int) -> Cycle | None:

@@ -47,6 +47,7 @@ class Installation:
         self._lock = InstanceLock(chosen.state_dir)
         self._supervisor = Supervisor(chosen.logs_dir, say=terminal.warn)
         self._asked_to_stop = False
+        self._healthy: set[str] = set()
         self._on_restart: Callable[[str], None] | None = None
         self.run: Run | None = None
         self.environment: dict[str, str] = {}
@@ -92,7 +93,7 @@ class Installation:
         (self.state_dir / "beat.pid").unlink(missing_ok=True)
 
     def start_servers(self) -> None:
-        """The broker and, in the simulated mode, the exchange: what all others talk to."""
+        """The broker and, in the simulated mode, the exchange: what all others talk to. Returns when the broker answers."""
         if not {"redis_url", "celery_broker_url"} & self.settings.model_fields_set:
             broker = BrokerServer(self.state_dir / "broker")
             orphan = broker.prepare()
@@ -102,10 +103,11 @@ class Installation:
             self._start("broker", broker.command, lambda _: broker.is_healthy(), seconds=15, stops_last=True)
         if self.run:
             self._start("exchange", self._exchange_command(self.run), lambda _: self.exchange.is_healthy(), stops_last=True)
-        self._await(*([] if "CELERY_BROKER_URL" not in self.environment else ["broker"]), *(["exchange"] if self.run else []))
+        if "CELERY_BROKER_URL" in self.environment:
+            self.await_health("broker")
 
     def start_workers(self, is_worker_healthy: Callable[[str], bool]) -> None:
-        """Workers and the API; all start together. is_worker_healthy: whether the worker of that name answers."""
+        """Start workers and the API together, without waiting. is_worker_healthy: whether the worker of that name answers."""
         pools = {
             "worker-trading": ("-Q", "trading", "-P", "prefork", "-c", "1"),
             # A child is replaced after each task: what training took goes back to the system.
@@ -120,7 +122,6 @@ class Installation:
         configuration = Path(product.__file__).parents[1] / "gunicorn_config.py"
         api = (sys.executable, "-m", "gunicorn", "-c", str(configuration), "app.wsgi:app")
         self._start("api", api, lambda _: _answers(f"{self.url}/api/health"), seconds=60)
-        self._await(*pools, "api")
         running = {
             "pid": os.getpid(),
             "url": self.url,
@@ -130,11 +131,10 @@ class Installation:
         write_private(self.settings.state_dir / RUNNING_FILE, running)
 
     def start_beat(self) -> None:
-        """Beat, once everything it rings for is there. It has read its clock when this returns."""
+        """Start beat. It is healthy once it has read its clock."""
         ready = self.state_dir / "beat.pid"
         command = (*_CELERY, "beat", "-l", "WARNING", "--pidfile=")
         self._start("beat", command, lambda pid: _text(ready) == str(pid), seconds=60)
-        self._await("beat")
 
     def pause(self, seconds: float) -> None:
         """Wait, keep every process alive, and raise Interrupted when asked to stop. RoleFailed: one cannot be kept alive."""
@@ -199,8 +199,10 @@ class Installation:
             )
         )
 
-    def _await(self, *names: str) -> None:
-        for name in names:
+    def await_health(self, *names: str) -> None:
+        """Wait until these answer; by default all that have not been waited for. RoleFailed when one does not come up."""
+        for name in names or [name for name in self._supervisor.pids() if name not in self._healthy]:
+            self._healthy.add(name)
             self._terminal.step(name, f"after {self._supervisor.await_health(name, self.pause):.1f} s")
 
     def _stop_soon(self, _number: int, _frame: Any) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+import structlog
 from celery import Celery
 
 from app.celery_config import CYCLE_TASK, UNFINISHED, CeleryTaskQueue, make_celery
@@ -47,6 +49,7 @@ class _Course:
         self._here = installation
         self._wish = wish
         self._terminal = terminal
+        self._conductor: Conductor | None = None
 
     def run(self) -> int:
         here = self._here
@@ -54,14 +57,21 @@ class _Course:
         self._greet()
         here.start_servers()
         self._settings = here.child_settings()
+        _log_to(self._settings.logs_dir / "trader.log")
         self._database = open_ledger(self._settings)
         self._celery: Celery = make_celery(self._settings)
         self._queue = CeleryTaskQueue(self._celery, self._database)
         here.when_restarted(self._after_restart)
         here.start_workers(self._worker_answers)
-        if self._settings.forecasts_file is None:
+        if here.simulated:  # the clock stands until the conductor moves it: beat may come up beside the others
+            here.start_beat()
+            here.await_health("exchange")
+        if self._settings.forecasts_file is None and self._symbols_without_model():
+            here.await_health("worker-learning")
             self._train_what_is_missing()
-        here.start_beat()
+        if not here.simulated:
+            here.start_beat()
+        here.await_health()
         self._terminal.say(f"\n{here.url}" + ("  (login admin / password)" if self._default_login() else ""))
         self._report = RunReport(self._database, simulated=here.simulated)
         ended = "stopped"
@@ -95,12 +105,31 @@ class _Course:
             return False
 
     def _after_restart(self, name: str) -> None:
-        """A task dies with its worker; its record must not say `running` for hours."""
+        """A task dies with its worker: its record must not say `running` for hours. And a fresh process needs a moment."""
+        if self._conductor:
+            self._conductor.be_patient()
         if name == "worker-learning":
             for task in self._database.tasks(50):
                 if task.state == "running":
                     with suppress(Conflict):
                         self._database.fail_task(task.task_id, "the process that ran it died; start it again")
+
+    def _symbols_without_model(self) -> list[str]:
+        """Symbols whose model is missing, refused, or knows more than the venue's clock. Files only: no booster is loaded."""
+        from app.learning.model import ModelRefused
+        from app.storage.model_files import ModelFiles
+
+        at = self._here.exchange.now() if self._here.simulated else WallClock().now()
+        files = ModelFiles(self._settings.models_dir)
+        without = []
+        for symbol in self._settings.watchlist:
+            try:
+                if files.load(symbol).model.trained_through > at:
+                    without.append(symbol)
+            except ModelRefused:
+                without.append(symbol)
+            self._here.pause(0.0)
+        return without
 
     def _train_what_is_missing(self) -> None:
         """Train the symbols whose model is missing, refused or later than the venue's clock; the workers decide which."""
@@ -140,6 +169,7 @@ class _Course:
             speed=self._wish.speed,
             nightly=self._settings.nightly_learning,
         )
+        self._conductor = conductor
         return conductor.run(self._wish.cycles)
 
     def _stop_ended(self, stop: Stop, cycle: Any | None, seconds: float) -> None:
@@ -187,10 +217,24 @@ class _Course:
         return f"{finished} cycles are done"
 
 
+def _log_to(path: Path) -> None:
+    """Send this process's own log to a file: the terminal belongs to the person."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file=path.open("a", buffering=1)),
+    )
+
+
 def open_ledger(chosen: Settings) -> Any:
     """The database service alone, schema up to date: the supervising process needs nothing else."""
-    from app.services.database_service import DatabaseService  # type: ignore[import-not-found, unused-ignore]
-    from app.storage.database import Database  # type: ignore[import-not-found, unused-ignore]
+    from app.services.database_service import DatabaseService
+    from app.storage.database import Database
 
     service = DatabaseService(Database(chosen.database_url), WallClock())
     service.migrate()

@@ -20,7 +20,6 @@ from celery import Task, shared_task
 
 from app.celery_config import TRAIN_TASK, TUNE_TASK, UNFINISHED, TaskRecord
 from app.domain.errors import AlphaTraderError, InvalidInput
-from app.domain.forecast import NoForecast
 from app.tasks.process import Services, services, venue_now
 from app.tasks.recorded import Progress, find_record, run_recorded
 
@@ -111,7 +110,8 @@ def _train(held: Services, params: Mapping[str, Any], progress: Progress) -> Map
 
 
 def _wants_model(answer: object) -> bool:
-    return answer is None or (isinstance(answer, NoForecast) and answer.code.startswith("model_"))
+    """Whether an answer of the forecaster is a refusal (NoForecast) for want of a usable model, or none at all."""
+    return answer is None or str(getattr(answer, "code", "")).startswith("model_")
 
 
 def _symbols(held: Services, params: Mapping[str, Any]) -> tuple[str, ...]:
