@@ -70,7 +70,6 @@ def serve(options: SimulatorOptions) -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((options.host, options.port))
-        listener.listen(128)
         app = build_app(options)
     except OSError as fault:
         raise SystemExit(f"the simulated exchange cannot listen on {options.host}:{options.port}: {fault.strerror}") from None
