@@ -7,7 +7,6 @@ from pathlib import Path
 
 import structlog
 
-from app.config import DEFAULT_WATCHLIST
 from app.domain.bar import DAILY, BarSeries
 from app.domain.errors import InvalidInput
 from app.marketdata.files import load_bars
@@ -27,6 +26,8 @@ def open_market(
 ) -> tuple[Market, date]:
     """The tape and the first session of the replay. Raises InvalidInput when the data cannot serve `start`."""
     if data is None:
+        from app.config import DEFAULT_WATCHLIST  # settings are slow to import, and a replay of a file needs none
+
         return _generated(symbols or tuple(DEFAULT_WATCHLIST.split()), start or GENERATED_START, seed, calendar)
     file = load_bars(data, symbols=symbols, calendar=calendar)
     absent = sorted(set(symbols) - set(file.bars))
