@@ -135,6 +135,8 @@ def test_kill_nine_loses_nothing_that_was_answered(tmp_path):
         assert moved > before["clock"]
         time.sleep(0.3)
         assert requests.get(f"{base}/sim/state", timeout=5).json()["clock"] == moved
-    finally:
         process.terminate()
+        assert process.wait(15) == 0
+    finally:
+        process.kill()
         process.wait(15)
