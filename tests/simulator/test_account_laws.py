@@ -52,9 +52,11 @@ ops = st.lists(
         ),
         st.tuples(st.just("cancel"), st.integers(0, 30)),
         st.tuples(st.just("close"), st.sampled_from(SYMBOLS)),
-        st.tuples(st.just("move"), st.sampled_from([7, 60, 600, 7_000, 90_000])),
+        st.tuples(st.just("move"), st.sampled_from([600, 60, 7, 7_000, 90_000])),
+        st.tuples(st.just("move"), st.sampled_from([600, 60, 7, 7_000])),
     ),
-    max_size=25,
+    min_size=12,
+    max_size=40,
 )
 
 
