@@ -89,7 +89,7 @@ def start(port, state, speed=0.0):
         try:
             requests.get(f"http://127.0.0.1:{port}/sim/state", timeout=2)
             break
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             time.sleep(0.05)
     return process
 
