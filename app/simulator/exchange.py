@@ -149,7 +149,9 @@ class Exchange:
     def _match(self, number: int, first: int, last: int) -> None:
         """Fill what minutes first <= i < last of session `number` fill, in time order."""
         events: list[_Event] = []
-        for order in list(self.ledger.open_orders()):
+        waiting = list(self.ledger.open_orders())
+        self.market.prepare({order.symbol for order in waiting}, number)
+        for order in waiting:
             self._enqueue(events, order, number, first, last)
         while events:
             minute, _, order_id, price = heapq.heappop(events)

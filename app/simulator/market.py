@@ -20,6 +20,7 @@ from app.runtime.calendar import Session, TradingCalendar
 
 _CACHED_DAYS = 512
 _MINUTE = 60
+_SESSIONS_BACK = 5
 
 
 class Price(NamedTuple):
@@ -28,6 +29,17 @@ class Price(NamedTuple):
     price: float
     size: float
     at: int
+
+
+class OneBar(NamedTuple):
+    """A single bar. label: its start, seconds since 1970 UTC."""
+
+    label: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
 
 
 class Columns(NamedTuple):
@@ -117,23 +129,33 @@ class Market:
     def last_trade(self, symbol: str, now: int) -> Price | None:
         """The newest trade known at `now`: the close of the last complete minute, else of the last complete session."""
         number = self.started(now)
-        if number >= 0 and (done := self.minutes_done(number, now)):
-            path = self.path(symbol, number)
-            if path is not None:
-                traded = np.flatnonzero(np.isfinite(path.close[max(0, done - 1) : done]))
-                if not traded.size:
-                    traded = np.flatnonzero(np.isfinite(path.close[:done]))
-                    last = int(traded[-1]) if traded.size else None
-                else:
-                    last = done - 1
-                if last is not None:
-                    at = self._opens[number] + (last + 1) * _MINUTE - 1
-                    return Price(float(path.close[last]), float(path.volume[last]), at)
+        minute = self._last_minute(symbol, number, now)
+        path = self.path(symbol, number) if minute is not None else None
+        if minute is not None and path is not None:
+            at = self._opens[number] + (minute + 1) * _MINUTE - 1
+            return Price(float(path.close[minute]), float(path.volume[minute]), at)
         known = self.daily_known(symbol, now)
         if not known:
             return None
         daily = self.source.daily[symbol]
         return Price(float(daily.close[known - 1]), float(daily.volume[known - 1]), int(daily.known_at[known - 1]) - 1)
+
+    def minute_bar(self, symbol: str, now: int) -> OneBar | None:
+        """The newest complete minute with a trade, looked for in the last sessions."""
+        for number in range(self.started(now), max(-1, self.started(now) - _SESSIONS_BACK), -1):
+            minute = self._last_minute(symbol, number, now)
+            path = self.path(symbol, number) if minute is not None else None
+            if minute is not None and path is not None:
+                return OneBar(self._opens[number] + minute * _MINUTE, *(float(array[minute]) for array in path))
+        return None
+
+    def daily_bar(self, symbol: str, now: int, back: int) -> OneBar | None:
+        """A complete daily bar: the newest for back 0, the one before it for back 1."""
+        index, bars = self.daily_known(symbol, now) - 1 - back, self.source.daily[symbol]
+        if index < 0:
+            return None
+        values = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+        return OneBar(int(bars.timestamp[index]), *(float(array[index]) for array in values))
 
     def daily_columns(self, symbol: str, now: int) -> Columns:
         """Complete daily bars, oldest first."""
@@ -172,20 +194,29 @@ class Market:
         complete = np.minimum(made.label + seconds, self._closes[number]) <= now
         return Columns(*(column[complete] for column in made)) if complete.any() else None
 
-    def running_day(self, symbol: str, now: int) -> Columns | None:
-        """The daily bar of the session in progress, from complete minutes so far, as one row; None outside a session."""
+    def running_day(self, symbol: str, now: int) -> OneBar | None:
+        """The daily bar of the session in progress, from complete minutes so far; None outside a session."""
         number = self.started(now)
-        if number < 0 or now >= self._closes[number]:
-            return None
-        done = self.minutes_done(number, now)
-        path = self.path(symbol, number) if done else None
-        if path is None or not (index := np.flatnonzero(np.isfinite(path.close[:done]))).size:
+        minute = self._last_minute(symbol, number, now)
+        path = self.path(symbol, number) if minute is not None and now < self._closes[number] else None
+        if minute is None or path is None:
             return None
         label = self.source.daily[symbol].timestamp
-        day = label[np.searchsorted(label, self._opens[number], side="right") - 1]
-        o, h, lo, c, v = (array[index] for array in path)
-        one = np.array([o[0], h.max(), lo.min(), c[-1], v.sum()])
-        return Columns(np.array([day]), *one[:, None])
+        day = int(label[np.searchsorted(label, self._opens[number], side="right") - 1])
+        o, h, lo, c, v = (array[: minute + 1] for array in path)
+        first = float(o[0]) if o[0] == o[0] else float(o[np.isfinite(o)][0])
+        return OneBar(day, first, float(np.nanmax(h)), float(np.nanmin(lo)), float(c[-1]), float(v.sum()))
+
+    def _last_minute(self, symbol: str, number: int, now: int) -> int | None:
+        """Index of the newest complete minute of session `number` that had a trade."""
+        done = self.minutes_done(number, now) if number >= 0 else 0
+        path = self.path(symbol, number) if done else None
+        if path is None:
+            return None
+        if path.close[done - 1] == path.close[done - 1]:
+            return done - 1
+        traded = np.flatnonzero(np.isfinite(path.close[:done]))
+        return int(traded[-1]) if traded.size else None
 
     def _daily_paths(self, symbols: list[str], number: int) -> dict[str, MinutePath | None]:
         closes, day = self._closes[number], self.sessions[number].day

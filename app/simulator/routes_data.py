@@ -14,10 +14,8 @@ from app.simulator import wire
 from app.simulator.errors import bad_request, json_response
 from app.simulator.exchange import Exchange
 from app.simulator.listing import BarRequest, list_bars, timeframe_seconds
-from app.simulator.market import Columns
 from app.simulator.query import choice, number, when, words, world_of
 
-_MINUTE = 60
 _Newest = Callable[[Exchange, str], wire.Json | None]
 
 
@@ -81,14 +79,13 @@ def snapshot(exchange: Exchange, symbol: str) -> wire.Json | None:
     price = market.last_trade(symbol, now)
     if price is None:
         return None
-    daily, running = market.daily_columns(symbol, now), market.running_day(symbol, now)
-    back = 1 if running is None else 0
+    running = market.running_day(symbol, now)
     return {
         "latestTrade": wire.trade(price),
         "latestQuote": wire.quote(price),
-        "minuteBar": _minute_bar(exchange, symbol),
-        "dailyBar": _bar(running if running is not None else Columns(*(c[-1:] for c in daily))),
-        "prevDailyBar": _bar(Columns(*(c[-1 - back : len(c) - back] for c in daily))),
+        "minuteBar": wire.bar(market.minute_bar(symbol, now)),
+        "dailyBar": wire.bar(running or market.daily_bar(symbol, now, 0)),
+        "prevDailyBar": wire.bar(market.daily_bar(symbol, now, 0 if running else 1)),
     }
 
 
@@ -111,16 +108,13 @@ def _asked(request: Request) -> tuple[Exchange, list[str]]:
     started = exchange.market.started(exchange.second)
     if started >= 0:
         exchange.market.prepare(known, started)
+        if started and not exchange.market.minutes_done(started, exchange.second):
+            exchange.market.prepare(known, started - 1)
     return exchange, known
 
 
 def _minute_bar(exchange: Exchange, symbol: str) -> wire.Json | None:
-    market, now = exchange.market, exchange.second
-    for session in range(market.started(now), max(-1, market.started(now) - 5), -1):
-        columns = market.session_columns(symbol, session, _MINUTE, now)
-        if columns is not None:
-            return _bar(Columns(*(column[-1:] for column in columns)))
-    return None
+    return wire.bar(exchange.market.minute_bar(symbol, exchange.second))
 
 
 def _quote(exchange: Exchange, symbol: str) -> wire.Json | None:
@@ -131,12 +125,6 @@ def _quote(exchange: Exchange, symbol: str) -> wire.Json | None:
 def _trade(exchange: Exchange, symbol: str) -> wire.Json | None:
     price = exchange.market.last_trade(symbol, exchange.second)
     return None if price is None else wire.trade(price)
-
-
-def _bar(columns: Columns) -> wire.Json | None:
-    rows = wire.bars(columns)
-    bar: wire.Json | None = json.loads(rows[0]) if rows else None
-    return bar
 
 
 _READERS = {"bars": get_latest_bars, "quotes": get_latest_quotes, "trades": get_latest_trades}

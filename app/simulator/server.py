@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 from collections.abc import AsyncIterator
 
@@ -70,7 +71,6 @@ def serve(options: SimulatorOptions) -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((options.host, options.port))
-        listener.listen(128)
         app = build_app(options)
     except OSError as fault:
         raise SystemExit(f"the simulated exchange cannot listen on {options.host}:{options.port}: {fault.strerror}") from None
@@ -86,6 +86,10 @@ def serve(options: SimulatorOptions) -> None:
         speed=world.speed,
     )
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=3)
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(
+            stop, lambda *_: None
+        )  # uvicorn raises the signal again once it has shut down in order; that is a good end
     uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+import hashlib
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import structlog
 
-from app.config import DEFAULT_WATCHLIST
 from app.domain.bar import DAILY, BarSeries
 from app.domain.errors import InvalidInput
 from app.marketdata.files import load_bars
-from app.marketdata.generator import generate_daily
+from app.marketdata.generator import GENERATOR_VERSION, generate_daily
 from app.runtime.calendar import TradingCalendar, midnight_new_york, session_day
 from app.simulator.market import Market, Source, daily_from_fine, fingerprint, ticked
 
@@ -27,6 +27,8 @@ def open_market(
 ) -> tuple[Market, date]:
     """The tape and the first session of the replay. Raises InvalidInput when the data cannot serve `start`."""
     if data is None:
+        from app.config import DEFAULT_WATCHLIST  # settings are slow to import, and a replay of a file needs none
+
         return _generated(symbols or tuple(DEFAULT_WATCHLIST.split()), start or GENERATED_START, seed, calendar)
     file = load_bars(data, symbols=symbols, calendar=calendar)
     absent = sorted(set(symbols) - set(file.bars))
@@ -41,6 +43,8 @@ def _generated(symbols: tuple[str, ...], start: date, seed: int, calendar: Tradi
     if not before or not ahead:
         raise InvalidInput(f"no market can be generated from {start}: the calendar knows no session on one side of it")
     sessions = before[-GENERATED_HISTORY:] + ahead
+    # Not the bars themselves: their number grows with the calendar each real day, while the earlier ones stay.
+    identity = f"generated|{GENERATOR_VERSION}|{seed}|{sessions[0].day}|{ahead[0].day}|{' '.join(sorted(symbols))}"
     daily = generate_daily(seed, symbols, sessions)
     source = Source(
         label=f"generated market, seed {seed}",
@@ -48,7 +52,7 @@ def _generated(symbols: tuple[str, ...], start: date, seed: int, calendar: Tradi
         fine={},
         fine_seconds=86_400,
         generated=True,
-        fingerprint=fingerprint(daily),
+        fingerprint=hashlib.blake2b(identity.encode(), digest_size=16).hexdigest(),
     )
     return Market(source, calendar, sessions, seed), ahead[0].day
 
@@ -85,6 +89,4 @@ def _replay(
 
 
 def _day(second: int) -> date:
-    from datetime import UTC, datetime
-
     return session_day(datetime.fromtimestamp(second, UTC))

@@ -15,7 +15,7 @@ from app.domain.portfolio import Position
 from app.runtime.calendar import NEW_YORK, Session
 from app.simulator.exchange import Exchange
 from app.simulator.ledger import SimOrder
-from app.simulator.market import Columns, Price
+from app.simulator.market import Columns, OneBar, Price
 
 _ASSETS = uuid.UUID("0a0f8a2d-6f1e-5d52-8b7f-1f2f5ddc1a02")
 _TICK_FROM = 1.0
@@ -250,6 +250,24 @@ def bars(columns: Columns) -> list[str]:
         f'{{"t":"{t}Z","o":{o!r},"h":{h!r},"l":{lo!r},"c":{c!r},"v":{v},"n":{n},"vw":{vw!r}}}'
         for t, o, h, lo, c, v, n, vw in rows
     ]
+
+
+def bar(one: OneBar | None) -> Json | None:
+    """A single bar, the same numbers as in a list of `bars`."""
+    if one is None:
+        return None
+    volume = int(one.volume)
+    average = round((one.high + one.low + one.close) / 3.0 * 10_000.0) / 10_000.0
+    return {
+        "t": second(one.label),
+        "o": one.open,
+        "h": one.high,
+        "l": one.low,
+        "c": one.close,
+        "v": volume,
+        "n": max(1, volume // 100),
+        "vw": average,
+    }
 
 
 def trade(price: Price) -> Json:
