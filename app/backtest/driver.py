@@ -24,7 +24,7 @@ from app.engine.decide import decide
 from app.engine.decision import Book, Context, Decision
 from app.engine.ledger import Execution
 from app.engine.recording import Inputs
-from app.engine.view import market_view
+from app.engine.view import daily_volatility, market_view
 from app.risk.breakers import Cause
 from app.risk.limits import Policy, RiskLimits
 
@@ -127,6 +127,7 @@ class _Driver:
         self._run = Run(plan=plan)
         self._trips = RoundTrips()
         self._since: list[Execution] = []
+        self._volatility: dict[str, float] = {}  # of the bars known before the session
 
     def run(self, progress: Progress) -> Run:
         total = len(self._tape.sessions)
@@ -141,6 +142,7 @@ class _Driver:
 
     def _trade(self, session: SessionTape) -> None:
         self._venue.open_session(session)
+        self._volatility = {symbol: daily_volatility(bars) for symbol, bars in session.known.items()}
         for at in slots(session.hours, self._plan.grain, self._plan.cycle_seconds):
             self._match(at)
             self._decide(session, at)
@@ -192,6 +194,7 @@ class _Driver:
             bars=bars,
             forecasts=self._forecaster.forecast(bars, at),
             is_open=True,
+            volatility=self._volatility,
         )
         context = Context(
             account_id=plan.account_id, strategy=plan.strategy, cycle_id=plan.cycle_name(at), instruments=self._instruments
