@@ -22,6 +22,7 @@ from app.domain.bar import DAILY, BarSeries, Floats
 from app.engine.path import on_tick
 from app.runtime.calendar import Session, midnight_new_york
 
+GENERATOR_VERSION = 1  # raised when the same seed gives another market
 REVERSAL = 0.15
 TREND_MEMORY = 0.97
 TREND_STEP = 0.0007

@@ -1,0 +1,32 @@
+"""How a simulated exchange is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+from app.engine.costs import CostModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatorOptions:
+    """data: Parquet or CSV of bars, None for a generated market. start: first session of the replay.
+
+    speed: simulated seconds per second, 0 for a clock moved by hand (POST /sim/clock). skip_closed: a running clock jumps
+    from each close to the next open. symbols: empty for all in the file, or the default watch list.
+    state_file: where orders, fills and the clock survive; None keeps them in memory. port 0 takes any free port.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 5801
+    data: Path | None = None
+    start: date | None = None
+    speed: float = 0.0
+    seed: int = 7
+    symbols: tuple[str, ...] = ()
+    cash: Decimal = Decimal(100_000)
+    state_file: Path | None = None
+    skip_closed: bool = True
+    costs: CostModel = field(default_factory=CostModel)

@@ -1,0 +1,105 @@
+"""Routes of the simulation itself (/sim): its state, its clock, the truth about its account, a new start."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from app.domain.errors import InvalidInput
+from app.simulator import wire
+from app.simulator.clock import apply_move
+from app.simulator.errors import json_response
+from app.simulator.order_request import parse_json
+from app.simulator.world import World
+
+
+def state(world: World) -> wire.Json:
+    """GET /sim/state."""
+    exchange = world.exchange
+    ledger, source = exchange.ledger, exchange.market.source
+    return {
+        "label": "SIMULATED",
+        "clock": wire.instant(exchange.now),
+        "is_open": exchange.market.calendar.is_open(exchange.now),
+        "speed": world.speed,
+        "skip_closed": world.options.skip_closed,
+        "seed": exchange.market.seed,
+        "started_at": wire.instant(world.started_at),
+        "source": source.label,
+        "generated": source.generated,
+        "derived": source.derived,
+        "data_from": wire.second(min(int(bars.timestamp[0]) for bars in source.daily.values())),
+        "data_until": wire.second(max(int(bars.known_at[-1]) for bars in source.daily.values())),
+        "symbols": list(exchange.market.symbols),
+        "orders": len(ledger.orders),
+        "open_orders": sum(1 for _ in ledger.open_orders()),
+        "fills": len(ledger.fills),
+        "positions": len(ledger.portfolio.positions),
+        "sessions_closed": len(ledger.closes),
+    }
+
+
+async def get_state(request: Request) -> Response:
+    """What is simulated, and what time it is there."""
+    return json_response(state(request.app.state.world))
+
+
+async def post_clock(request: Request) -> Response:
+    """Move the clock or set its speed; answers the new state."""
+    world: World = request.app.state.world
+    apply_move(world, parse_json(await request.body()))
+    return json_response(state(world))
+
+
+async def post_reset(request: Request) -> Response:
+    """Begin a new run: optional start (date), seed (integer), cash (number or string)."""
+    world: World = request.app.state.world
+    body = parse_json(await request.body() or b"{}")
+    try:
+        start = date.fromisoformat(body["start"]) if body.get("start") is not None else None
+        seed = int(body["seed"]) if body.get("seed") is not None else None
+        cash = Decimal(body["cash"]) if body.get("cash") is not None else None
+    except (ValueError, TypeError, ArithmeticError):
+        raise InvalidInput("start must be a date (2024-01-02), seed an integer, cash a number") from None
+    world.reset(start=start, seed=seed, cash=cash)
+    return json_response(state(world))
+
+
+async def get_ledger(request: Request) -> Response:
+    """Every order and execution ever accepted or made, and what they come to: the truth that tests compare with."""
+    exchange = request.app.state.world.exchange
+    ledger = exchange.ledger
+    return json_response(
+        {
+            "label": "SIMULATED",
+            "clock": wire.instant(exchange.now),
+            "start_cash": wire.text(ledger.start_cash),
+            "cash": wire.text(ledger.portfolio.cash),
+            "equity": wire.text(exchange.equity()),
+            "realized": wire.text(ledger.portfolio.realized),
+            "previous_close_equity": wire.text(ledger.previous_close_equity),
+            "positions": {
+                symbol: {
+                    "quantity": wire.text(held.quantity),
+                    "average_entry_price": wire.text(held.average_entry_price),
+                    "price": wire.text(exchange.price(symbol)),
+                }
+                for symbol, held in sorted(ledger.portfolio.positions.items())
+            },
+            "orders": [wire.ledger_order(order) for order in ledger.orders.values()],
+            "fills": [wire.ledger_fill(fill) for fill in ledger.fills],
+            "closes": [{"day": day.isoformat(), "equity": wire.text(equity)} for day, equity in ledger.closes],
+        }
+    )
+
+
+ROUTES = [
+    Route("/sim/state", get_state, methods=["GET"]),
+    Route("/sim/clock", post_clock, methods=["POST"]),
+    Route("/sim/reset", post_reset, methods=["POST"]),
+    Route("/sim/ledger", get_ledger, methods=["GET"]),
+]

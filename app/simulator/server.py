@@ -1,0 +1,100 @@
+"""The simulated exchange as a process: application, socket, life cycle."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.domain.errors import AlphaTraderError, Conflict
+from app.simulator import routes_control, routes_data, routes_trading
+from app.simulator.clock import pace
+from app.simulator.errors import (
+    CONFLICT,
+    INVALID,
+    ApiError,
+    answer_api_error,
+    answer_fault,
+    answer_http_error,
+    json_response,
+)
+from app.simulator.options import SimulatorOptions
+from app.simulator.world import World
+
+_log = structlog.get_logger(__name__)
+
+__all__ = ["SimulatorOptions", "build_app", "serve"]
+
+
+def build_app(options: SimulatorOptions) -> Starlette:
+    """The application on a world of its own. Raises InvalidInput or ConfigurationError when data or state are unusable."""
+    world = World(options)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        pacemaker = asyncio.create_task(pace(world))
+        try:
+            yield
+        finally:
+            pacemaker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await pacemaker
+            world.store.close()
+
+    app = Starlette(
+        routes=[*routes_trading.ROUTES, *routes_data.ROUTES, *routes_control.ROUTES],
+        exception_handlers={
+            ApiError: answer_api_error,
+            AlphaTraderError: _answer_domain_error,
+            HTTPException: answer_http_error,
+            Exception: answer_fault,
+        },
+        lifespan=lifespan,
+    )
+    app.state.world = world
+    return app
+
+
+def serve(options: SimulatorOptions) -> None:
+    """Serve until SIGINT or SIGTERM. Exits with one line when the port is taken or the data cannot be used."""
+    # IPPROTO_TCP spelled out: asyncio sets TCP_NODELAY only on sockets that name it, and each answer would wait 40 ms without.
+    listener = socket.socket(socket.AF_INET6 if ":" in options.host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((options.host, options.port))
+        app = build_app(options)
+    except OSError as fault:
+        raise SystemExit(f"the simulated exchange cannot listen on {options.host}:{options.port}: {fault.strerror}") from None
+    except AlphaTraderError as fault:
+        raise SystemExit(f"the simulated exchange cannot start: {fault.message}") from None
+    world: World = app.state.world
+    _log.info(
+        "simulated exchange ready",
+        url=f"http://{options.host}:{listener.getsockname()[1]}",
+        clock=world.exchange.now.isoformat(),
+        source=world.exchange.market.source.label,
+        symbols=len(world.exchange.market.symbols),
+        speed=world.speed,
+    )
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=3)
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(
+            stop, lambda *_: None
+        )  # uvicorn raises the signal again once it has shut down in order; that is a good end
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+async def _answer_domain_error(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, AlphaTraderError):
+        raise error
+    status, code = (409, CONFLICT) if isinstance(error, Conflict) else (422, INVALID)
+    return json_response({"code": code, "message": error.message}, status)
