@@ -22,8 +22,14 @@ def market_view(
     bars: Mapping[str, BarSeries],
     forecasts: Mapping[str, Forecast | NoForecast],
     is_open: bool,
+    volatility: Mapping[str, float] | None = None,
 ) -> MarketView:
-    """Align everything on `symbols`; what is missing becomes NaN. bars: completed daily bars."""
+    """Align everything on `symbols`; what is missing becomes NaN. bars: completed daily bars.
+
+    volatility: `daily_volatility` of those bars where the caller has it already, by symbol.
+    """
+    if volatility is None:
+        volatility = {symbol: daily_volatility(bars[symbol]) for symbol in symbols if symbol in bars}
     priced = [snapshots.get(symbol) for symbol in symbols]
     return MarketView(
         decided_at=decided_at,
@@ -32,7 +38,7 @@ def market_view(
         age_seconds=np.array(
             [(decided_at - s.priced_at).total_seconds() if s and s.priced_at else np.nan for s in priced], dtype=np.float64
         ),
-        volatility=np.array([daily_volatility(bars[s]) if s in bars else np.nan for s in symbols], dtype=np.float64),
+        volatility=np.array([volatility.get(symbol, np.nan) for symbol in symbols], dtype=np.float64),
         tradable=np.full(len(symbols), 1.0 if is_open else 0.0),
         forecasts=dict(forecasts),
     )

@@ -1,0 +1,70 @@
+"""What a backtest may be asked for: parsed and checked at the edge, every fault with its mend."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from app.backtest.driver import Grain
+from app.config import is_symbol
+from app.domain.errors import InvalidInput
+
+MAX_DAYS = 2520
+Bps = Annotated[Decimal, Field(ge=0, le=1000, allow_inf_nan=False)]
+
+
+class BacktestRequest(BaseModel):
+    """symbols: empty for the watch list. days: sessions back from the newest stored bar, or else start and end (New York
+    dates, inclusive). initial_capital: US dollars. models: retrain walks forward; stored uses today's models and is refused
+    when any of them knows data of the span."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    symbols: tuple[str, ...] = ()
+    days: int = Field(90, ge=2, le=MAX_DAYS)
+    start: date | None = None
+    end: date | None = None
+    initial_capital: Decimal = Field(Decimal(100_000), gt=0, le=Decimal(10) ** 12, allow_inf_nan=False)
+    grain: Grain = Grain.SESSION
+    seed: int = Field(7, ge=0, lt=2**63)
+    slippage_bps: Bps = Decimal(2)
+    commission_bps: Bps = Decimal(0)
+    commission_per_share: Annotated[Decimal, Field(ge=0, le=100, allow_inf_nan=False)] = Decimal(0)
+    minimum_commission: Annotated[Decimal, Field(ge=0, le=100, allow_inf_nan=False)] = Decimal(0)
+    models: Literal["retrain", "stored"] = "retrain"
+
+    @field_validator("symbols", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = value.replace(",", " ").split()
+        if not isinstance(value, (list, tuple)):
+            return value
+        names = tuple(dict.fromkeys(str(s).strip().upper() for s in value))
+        bad = [name for name in names if not is_symbol(name)]
+        if bad or len(names) > 1000:
+            raise ValueError(f"not symbols: {' '.join(bad)[:80]}" if bad else "more than 1000 symbols; ask for fewer")
+        return names
+
+    @model_validator(mode="after")
+    def _check_span(self) -> Self:
+        if self.start and self.end and self.start >= self.end:
+            raise ValueError(f"start {self.start} is not before end {self.end}; swap or widen them")
+        return self
+
+
+def parse_request(params: BacktestRequest | dict[str, Any]) -> BacktestRequest:
+    """The request. Raises InvalidInput naming each wrong field and what it may be."""
+    if isinstance(params, BacktestRequest):
+        return params
+    try:
+        return BacktestRequest.model_validate(params)
+    except ValidationError as fault:
+        faults = [
+            f"{'.'.join(str(part) for part in error['loc']) or 'request'}: {error['msg'].removeprefix('Value error, ')}"
+            for error in fault.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise InvalidInput("; ".join(faults), faults=faults) from None

@@ -1,0 +1,202 @@
+"""BacktestService: from a request to figures, with models that knew nothing of the span they are judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Protocol
+
+import structlog
+
+from app.backtest.driver import Plan, Run, run
+from app.backtest.tape import DailyTape
+from app.domain.bar import DAILY, BarSeries
+from app.domain.errors import InvalidInput
+from app.domain.forecast import Forecaster
+from app.engine.costs import CostModel
+from app.learning.model import ParamStore
+from app.learning.training import MINIMUM_BARS
+from app.risk.limits import Policy, RiskLimits
+from app.runtime.calendar import Session, TradingCalendar, new_york_calendar, session_day
+from app.services.ai_service import ModelStatus
+from app.services.backtest_report import INDEX, report
+from app.services.backtest_request import BacktestRequest, parse_request
+from app.services.walk_forward import OncePerSession, Progress, walk_forward
+
+log = structlog.get_logger()
+History = Callable[[Sequence[str]], Mapping[str, BarSeries]]
+
+
+class Bars(Protocol):
+    """Where stored bars are, and where results go."""
+
+    def bars(self, symbols: Sequence[str], timeframe: str) -> dict[str, BarSeries]:
+        """Stored bars by symbol; symbols without any are absent."""
+        ...
+
+    def save_backtest(self, params: Mapping[str, Any], performance: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+        """Keep a finished backtest; its id."""
+        ...
+
+
+class StoredModels(Forecaster, Protocol):
+    """Forecasts of the models in use, and what they know."""
+
+    def status(self) -> list[ModelStatus]:
+        """Every stored model."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """bars: of the universe. index: of SPY, None when there are none."""
+
+    bars: dict[str, BarSeries]
+    index: BarSeries | None
+    sessions: list[Session]
+
+
+class BacktestService:
+    """Backtests through the one decision. history: fetches daily bars of symbols that the database lacks; the database's
+    own win where they reach further back."""
+
+    def __init__(
+        self,
+        database: Bars,
+        *,
+        models: StoredModels,
+        params: ParamStore,
+        watchlist: Sequence[str],
+        limits: RiskLimits,
+        policy: Policy,
+        cycle_seconds: int = 600,
+        history: History | None = None,
+        calendar: Callable[[], TradingCalendar] = new_york_calendar,
+        workers: int | None = None,
+    ) -> None:
+        self._database = database
+        self._models = models
+        self._params = params
+        self._watchlist = tuple(watchlist)
+        self._limits = limits
+        self._policy = policy
+        self._cycle_seconds = cycle_seconds
+        self._history = history
+        self._calendar = calendar
+        self._workers = workers
+
+    def run(
+        self, params: BacktestRequest | dict[str, Any], progress: Progress = lambda _done, _total, _message: None
+    ) -> dict[str, Any]:
+        """Run and store a backtest; the answer of S0-50 with curves, trades, benchmarks, reasons and assumptions.
+
+        progress(done, total, what) comes after each trained symbol and each session; what it raises ends the run.
+        Raises InvalidInput naming the fault and its mend (unknown_symbol, too_few_bars, model_from_future).
+        """
+        request = parse_request(params)
+        symbols = request.symbols or self._watchlist
+        span = self._span(request, symbols)
+        # Forecasting takes about as long for one symbol as the driver for a few sessions: one scale for both.
+        total = len(symbols) + len(span.sessions)
+        forecaster = self._forecaster(request, span, lambda done, _, what: progress(done, total, what))
+        result = run(
+            self._plan(request, symbols),
+            DailyTape(span.bars, span.sessions, seed=request.seed),
+            forecaster,
+            progress=lambda done, _, day: progress(len(symbols) + done, total, day),
+        )
+        return self._answer(request, span, result)
+
+    def _plan(self, request: BacktestRequest, symbols: Sequence[str]) -> Plan:
+        return Plan(
+            symbols=tuple(symbols),
+            capital=request.initial_capital,
+            limits=self._limits,
+            policy=self._policy,
+            costs=CostModel(
+                slippage_bps=request.slippage_bps,
+                commission_bps=request.commission_bps,
+                commission_per_share=request.commission_per_share,
+                minimum_commission=request.minimum_commission,
+            ),
+            grain=request.grain,
+            cycle_seconds=self._cycle_seconds,
+        )
+
+    def _answer(self, request: BacktestRequest, span: _Span, result: Run) -> dict[str, Any]:
+        answer = report(request, result, bars=span.bars, index=span.index, sessions=span.sessions)
+        asked = request.model_dump(mode="json") | {"symbols": list(span.bars)}
+        answer["backtest_id"] = self._database.save_backtest(asked, answer["performance"], answer)
+        log.info("backtest_completed", backtest_id=answer["backtest_id"], fills=result.fills, sessions=len(span.sessions))
+        return answer
+
+    def _forecaster(self, request: BacktestRequest, span: _Span, progress: Progress) -> Forecaster:
+        if request.models == "retrain":
+            return walk_forward(span.bars, span.sessions, self._params, progress=progress, workers=self._workers)
+        starts_at = span.sessions[0].opens_at
+        late = [
+            model.symbol
+            for model in self._models.status()
+            if model.symbol in span.bars and model.trained_through is not None and model.trained_through > starts_at
+        ]
+        if late:
+            raise InvalidInput(
+                f"the stored models of {_names(late)} know data after {starts_at:%Y-%m-%d}, when the backtest starts; "
+                "use models=retrain, or a later start",
+                code="model_from_future",
+                symbols=late,
+            )
+        return OncePerSession(self._models)
+
+    def _span(self, request: BacktestRequest, symbols: Sequence[str]) -> _Span:
+        found = self._bars([*symbols, *({INDEX} - set(symbols))], needed=symbols)
+        unknown = [symbol for symbol in symbols if symbol not in found]
+        if unknown:
+            raise InvalidInput(
+                f"there are no daily bars of {_names(unknown)}; check the spelling, or collect their bars first",
+                code="unknown_symbol",
+                symbols=unknown,
+            )
+        bars = {symbol: found[symbol] for symbol in symbols}
+        sessions = self._sessions(request, bars)
+        short = [s for s, series in bars.items() if len(series.known_by(sessions[0].opens_at)) < MINIMUM_BARS]
+        if short:
+            raise InvalidInput(
+                f"{_names(short)}: fewer than {MINIMUM_BARS} daily bars before {sessions[0].day}, which training needs; "
+                "ask for fewer days or a later start, collect older bars, or leave them out",
+                code="too_few_bars",
+                symbols=short,
+            )
+        return _Span(bars, found.get(INDEX), sessions)
+
+    def _bars(self, symbols: Sequence[str], *, needed: Sequence[str]) -> dict[str, BarSeries]:
+        found = {symbol: series for symbol, series in self._database.bars(symbols, DAILY).items() if len(series)}
+        wanting = [s for s in symbols if s not in found or (s in needed and len(found[s]) < MINIMUM_BARS)]
+        if self._history is not None and wanting:
+            for symbol, series in self._history(wanting).items():
+                if len(series) > (len(found[symbol]) if symbol in found else 0):
+                    found[symbol] = series
+        return found
+
+    def _sessions(self, request: BacktestRequest, bars: Mapping[str, BarSeries]) -> list[Session]:
+        first = _day(min(int(series.known_at[0]) for series in bars.values()))
+        last = _day(max(int(series.known_at[-1]) for series in bars.values()))
+        covered = self._calendar().between(max(first, request.start or first), min(last, request.end or last))
+        sessions = covered if request.start else covered[-request.days :]
+        wanted = 2 if request.start else request.days
+        if len(sessions) < wanted:
+            raise InvalidInput(
+                f"{wanted} sessions were asked for and {len(sessions)} have bars; the bars run from {first} to {last}: "
+                "choose a span inside that",
+                code="too_few_bars",
+            )
+        return sessions
+
+
+def _day(second: int) -> date:
+    return session_day(datetime.fromtimestamp(second, UTC))
+
+
+def _names(symbols: Sequence[str]) -> str:
+    return ", ".join(symbols[:8]) + (f" and {len(symbols) - 8} more" if len(symbols) > 8 else "")

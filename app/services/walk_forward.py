@@ -1,0 +1,140 @@
+"""Forecasts for a backtest: models retrained as time goes on, each on what was known before its window began."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+import numpy as np
+
+from app.domain.bar import BarSeries, Floats
+from app.domain.errors import InvalidInput
+from app.domain.forecast import Forecast, Forecaster, NoForecast
+from app.learning.confidence import confidence
+from app.learning.ensemble import fit, predict
+from app.learning.features import MEMORY, feature_matrix
+from app.learning.labels import Examples, examples
+from app.learning.model import ParamStore
+from app.learning.training import HISTORY_BARS, MINIMUM_BARS
+
+WINDOW_SESSIONS = 21
+_SEED = 7  # as live training
+Progress = Callable[[int, int, str], None]
+Answers = dict[int, Forecast | NoForecast]
+
+
+class Opening(Protocol):
+    """A session, as far as learning cares."""
+
+    @property
+    def opens_at(self) -> datetime:
+        """When it opens."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WalkForward:
+    """The finished forecasts; a `Forecaster`. answers: by symbol, then by when the newest bar behind it became known."""
+
+    answers: Mapping[str, Answers]
+
+    def forecast(self, bars: Mapping[str, BarSeries], at: datetime) -> dict[str, Forecast | NoForecast]:
+        """The forecast made from the bars known at `at`, which must be the newest before one of the sessions."""
+        return {symbol: self._answer(symbol, series.known_by(at)) for symbol, series in bars.items()}
+
+    def _answer(self, symbol: str, known: BarSeries) -> Forecast | NoForecast:
+        found = self.answers.get(symbol, {}).get(int(known.known_at[-1])) if len(known) else None
+        return found or NoForecast(symbol=symbol, code="too_few_bars", detail="no completed daily bars to forecast from")
+
+
+def walk_forward(
+    bars: Mapping[str, BarSeries],
+    sessions: Sequence[Opening],
+    params: ParamStore,
+    *,
+    progress: Progress,
+    window: int = WINDOW_SESSIONS,
+    workers: int | None = None,
+) -> WalkForward:
+    """Train and forecast every symbol for every session, over all cores; progress comes on this thread after each symbol.
+
+    A window's models are those that live training would have made just before its first session opened: the same rows,
+    parameters and seed. What progress raises ends the work.
+    """
+    pool = ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1, thread_name_prefix="walk-forward")
+    answers: dict[str, Answers] = {}
+    try:
+        futures = {pool.submit(_symbol, series, sessions, params, window): symbol for symbol, series in bars.items()}
+        for future in as_completed(futures):
+            answers[futures[future]] = future.result()
+            progress(len(answers), len(bars), f"models of {futures[future]}")
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return WalkForward(answers)
+
+
+class OncePerSession:
+    """A forecaster asked once for each newest bar: within a day the completed bars, and so the answers, do not change."""
+
+    def __init__(self, forecaster: Forecaster) -> None:
+        self._forecaster = forecaster
+        self._key: tuple[int, ...] = ()
+        self._answers: dict[str, Forecast | NoForecast] = {}
+
+    def forecast(self, bars: Mapping[str, BarSeries], at: datetime) -> dict[str, Forecast | NoForecast]:
+        """As the forecaster behind it."""
+        key = tuple(int(series.known_at[-1]) if len(series) else 0 for series in bars.values())
+        if key != self._key or bars.keys() != self._answers.keys():
+            self._key, self._answers = key, self._forecaster.forecast(bars, at)
+        return self._answers
+
+
+def _symbol(bars: BarSeries, sessions: Sequence[Opening], params: ParamStore, window: int) -> Answers:
+    first = len(bars.known_by(sessions[0].opens_at))
+    bars = bars.slice(max(0, first - HISTORY_BARS), len(bars.known_by(sessions[-1].opens_at)))
+    features, rows = feature_matrix(bars), examples(bars)
+    answers: Answers = {}
+    for begin in range(0, len(sessions), window):
+        starts_at, part = sessions[begin].opens_at, sessions[begin : begin + window]
+        newest = [len(bars.known_by(session.opens_at)) - 1 for session in part]
+        stop = int(np.searchsorted(rows.known_at, int(starts_at.timestamp()), side="right"))
+        past = rows.slice(max(0, stop - (HISTORY_BARS - MEMORY)), stop)
+        try:
+            members: Floats | NoForecast = _members(bars.symbol, past, features[newest], newest[0] + 1, params, starts_at)
+        except InvalidInput as fault:
+            members = NoForecast(symbol=bars.symbol, code=fault.code, detail=fault.message)
+        for row, index in enumerate(newest):
+            if index >= 0:
+                answer = members if isinstance(members, NoForecast) else _forecast(bars, index, members[row], starts_at)
+                answers[int(bars.known_at[index])] = answer
+    return answers
+
+
+def _members(symbol: str, past: Examples, wanted: Floats, known: int, params: ParamStore, at: datetime) -> Floats:
+    """Forecasts of each member for the rows `wanted`, NaN where a row is; shape (n_rows, n_members)."""
+    if known < MINIMUM_BARS or len(past) < MINIMUM_BARS - MEMORY - 1:
+        detail = f"{symbol}: training needs {MINIMUM_BARS} completed daily bars; {known} were known by {at:%Y-%m-%d}"
+        raise InvalidInput(detail, code="too_few_bars")
+    fitted = fit(past.features, past.label, params.choose(symbol, at=at).params, seed=_SEED)
+    members = predict(fitted, np.nan_to_num(wanted))
+    members[~np.isfinite(wanted).all(axis=1)] = np.nan
+    return members
+
+
+def _forecast(bars: BarSeries, index: int, members: Floats, trained_at: datetime) -> Forecast | NoForecast:
+    if not (np.abs(members) < 1.0).all():  # NaN lands here too
+        detail = f"the last {MEMORY} daily bars or the model's answer are not sound"
+        return NoForecast(symbol=bars.symbol, code="not_finite", detail=detail)
+    return Forecast(
+        symbol=bars.symbol,
+        daily_return=float(members.mean()),
+        confidence=float(confidence(members)),
+        members=tuple(members.tolist()),
+        last_close=float(bars.close[index]),
+        last_close_at=datetime.fromtimestamp(int(bars.known_at[index]), UTC),
+        model=f"walk-forward {trained_at:%Y-%m-%d}",
+    )
