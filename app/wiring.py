@@ -1,0 +1,130 @@
+"""The only place where adapters meet services: plain calls, top to bottom. Call it after fork."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.brokers.alpaca import AlpacaBroker
+from app.brokers.alpaca_data import AlpacaData
+from app.brokers.alpaca_wire import AlpacaWire
+from app.brokers.rate_limit import TokenBucket
+from app.celery_config import CeleryTaskQueue, make_celery
+from app.config import Settings, TradingMode
+from app.domain.forecast import Forecaster
+from app.domain.ports import Clock
+from app.learning.scripted import ScriptedForecaster
+from app.notify.notifier import Notifier
+from app.runtime.clock import WallClock
+from app.services.ai_service import AIService
+from app.services.alpaca_service import AlpacaService
+from app.services.backtest_service import BacktestService
+from app.services.database_service import DatabaseService
+from app.services.optimizer_service import OptimizerService
+from app.services.risk_manager import RiskManager
+from app.services.trading_service import TradingService
+from app.storage.database import Database
+from app.storage.model_files import ModelFiles
+from app.storage.param_files import ParamFiles
+
+SIMULATED_REQUESTS_PER_MINUTE = 60_000  # our own exchange asks for no restraint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything a route or task may call."""
+
+    settings: Settings
+    clock: Clock
+    alpaca: AlpacaService
+    ai: AIService
+    trading: TradingService
+    risk: RiskManager
+    database: DatabaseService
+    backtests: BacktestService
+    optimizer: OptimizerService
+    tasks: CeleryTaskQueue
+    notifier: Notifier
+
+    def close(self) -> None:
+        """Give back connections."""
+        self.database.close()
+
+
+def build(settings: Settings) -> Services:
+    """The services of this process. Migrates the database; opens no connection to the venue or the queue yet."""
+    clock = WallClock()
+    database = DatabaseService(Database(settings.database_url), clock)
+    database.migrate()
+
+    alpaca = _venue(settings, database, clock)
+    params = ParamFiles(settings.params_dir)
+    ai = AIService(ModelFiles(settings.models_dir), params)
+    forecaster: Forecaster = ScriptedForecaster(settings.forecasts_file) if settings.forecasts_file else ai
+    risk = RiskManager(database=database, limits=settings.limits, mirror=settings.state_dir / "risk_state.json", clock=clock)
+    trading = TradingService(
+        venue=alpaca,
+        forecaster=forecaster,
+        risk=risk,
+        database=database,
+        clock=clock,
+        symbols=settings.watchlist,
+        limits=settings.limits,
+        policy=settings.policy,
+        cycle_seconds=settings.trading_cycle_seconds,
+    )
+    backtests = BacktestService(
+        database,
+        models=ai,
+        params=params,
+        watchlist=settings.watchlist,
+        limits=settings.limits,
+        policy=settings.policy,
+        cycle_seconds=settings.trading_cycle_seconds,
+        history=lambda symbols: alpaca.training_bars(symbols)[0],
+        calendar=alpaca.calendar,
+    )
+    return Services(
+        settings=settings,
+        clock=clock,
+        alpaca=alpaca,
+        ai=ai,
+        trading=trading,
+        risk=risk,
+        database=database,
+        backtests=backtests,
+        optimizer=OptimizerService(params),
+        tasks=CeleryTaskQueue(make_celery(settings), database),
+        notifier=Notifier(settings, clock),
+    )
+
+
+def _venue(settings: Settings, database: DatabaseService, clock: Clock) -> AlpacaService:
+    simulated = settings.trading_mode is TradingMode.SIMULATED
+    wire = AlpacaWire(TokenBucket(SIMULATED_REQUESTS_PER_MINUTE if simulated else settings.alpaca_requests_per_minute))
+    key, secret = settings.alpaca_api_key.get_secret_value(), settings.alpaca_api_secret.get_secret_value()
+    broker = AlpacaBroker(
+        key=key,
+        secret=secret,
+        url=settings.alpaca_trading_url,
+        paper=settings.alpaca_paper,
+        timeout_seconds=settings.alpaca_timeout_seconds,
+        wire=wire,
+    )
+    data = AlpacaData(
+        key=key,
+        secret=secret,
+        url=settings.alpaca_data_url,
+        feed=settings.alpaca_data_feed,
+        timeout_seconds=settings.alpaca_timeout_seconds,
+        wire=wire,
+        calendar=broker.calendar,
+    )
+    return AlpacaService(
+        broker=broker,
+        data=data,
+        database=database,
+        clock=clock,
+        symbols=settings.watchlist,
+        mode=settings.trading_mode.value,
+        url=settings.alpaca_trading_url,
+    )
