@@ -40,6 +40,11 @@ class Grain(StrEnum):
     SESSION = "session"
 
 
+def cycle_name(slot: datetime) -> str:
+    """The id of the cycle of a slot, as live trading names it; client order ids depend on it."""
+    return f"{slot:%Y%m%dT%H%M%SZ}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is run. symbols: the universe, in the order of the watch list. cycle_seconds: distance of the slots."""
@@ -54,7 +59,7 @@ class Plan:
     account_id: str = "backtest"
     strategy: str = "ensemble"
     instruments: Mapping[str, Instrument] = field(default_factory=dict)
-    cycle_name: Callable[[datetime], str] = datetime.isoformat
+    cycle_name: Callable[[datetime], str] = cycle_name
 
     def rules_of(self, symbol: str) -> Instrument:
         """The trading rules of `symbol`; those of a US stock unless given."""
@@ -123,7 +128,7 @@ class _Driver:
         instruments = {symbol: plan.rules_of(symbol) for symbol in plan.symbols}
         self._venue = BacktestVenue(cash=plan.capital, costs=plan.costs, instruments=instruments)
         self._instruments = instruments
-        self._risk = first_risk(plan.capital, tape.sessions[0].opens_at)
+        self._risk = first_risk(plan.capital, tape.sessions[0])
         self._run = Run(plan=plan)
         self._trips = RoundTrips()
         self._since: list[Execution] = []
@@ -217,14 +222,14 @@ class _Driver:
         )
 
 
-def first_risk(capital: Decimal, at: datetime) -> RiskState:
-    """The risk state of an account that never traded."""
+def first_risk(capital: Decimal, hours: Hours) -> RiskState:
+    """The risk state of an account before its first session."""
     return RiskState(
         trading_state=TradingState.ACTIVE,
         cause=Cause.STARTED.code,
         actor="system",
-        since=at,
+        since=hours.opens_at,
         baseline_equity=capital,
-        baseline_session="",
+        baseline_session=hours.day.isoformat(),
         high_water_equity=capital,
     )

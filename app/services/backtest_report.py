@@ -121,9 +121,8 @@ def _assumptions(request: BacktestRequest, run: Run) -> dict[str, Any]:
         "decisions": decided[request.grain],
         "models": models[request.models],
         "prices_within_a_day": (
-            "DERIVED: invented between open, high, low and close of the real daily bar. Fills at stops and limits are "
-            "plausible, not real, and a derived day turns back from its early moves more than a real one does: that flatters "
-            "buying dips, most of all at the grain `cycle`. Compare with real intraday bars before believing a gain."
+            "DERIVED: invented between open, high, low and close of the real daily bar, as a random walk would move. Fills at "
+            "stops and limits are plausible, not real, and whatever real minutes hold beyond a random walk is missing."
         ),
         "slippage_bps": float(request.slippage_bps),
         "commission_bps": float(request.commission_bps),

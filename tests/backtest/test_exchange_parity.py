@@ -45,7 +45,7 @@ class Desk:
         self.decisions: list[Decision] = []
         self._own = opened(plan.capital)
         self._booked = 0
-        self._risk = first_risk(plan.capital, sessions[0].opens_at)
+        self._risk = first_risk(plan.capital, sessions[0])
 
     def trade(self, sessions: list[Session]) -> list[Fill]:
         for hours in sessions:

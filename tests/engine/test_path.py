@@ -66,11 +66,21 @@ def test_the_path_of_a_known_bar_never_changes():
     assert path.volume[[0, 195, 389]].tolist() == GOLDEN_VOLUMES
 
 
-GOLDEN_CLOSES = [99.94, 98.06, 99.65, 99.4, 102.31, 101.0]
-GOLDEN_VOLUMES = [5729.0, 1472.0, 7178.0]
+GOLDEN_CLOSES = [99.85, 99.66, 98.57, 99.1, 101.61, 101.0]
+GOLDEN_VOLUMES = [3267.0, 1255.0, 6750.0]
 
 
-def test_minutes_move_about_as_much_as_the_range_says():
-    path = day_path(3, "ACME", DAY, 390, 100.0, 103.0, 98.0, 101.0, 1e6)
-    daily = np.diff(np.log(path.close)).std() * np.sqrt(390)
-    assert daily == pytest.approx(np.log(103 / 98) / 1.6, rel=0.25)
+def test_nothing_can_be_earned_from_how_the_path_is_derived():
+    """Of days that are random walks, the derived minutes are random walks too: what happened so far says nothing about the
+    rest, and the early minutes move no more than the late ones."""
+    days, steps = 3000, 390
+    walk = np.random.default_rng(1).standard_normal((days, steps * 4)) * 0.015 / np.sqrt(steps * 4)
+    price = 100.0 * np.exp(np.cumsum(walk, axis=1))
+    o, h, lo, c = price[:, 0], price.max(axis=1), price.min(axis=1), price[:, -1]
+    close = bar_paths(list(range(days)), steps, open=o, high=h, low=lo, close=c, volume=np.full(days, 1e6), smile=True).close
+    assert np.diff(np.log(close), axis=1).std() * np.sqrt(steps) == pytest.approx(0.015, rel=0.15)
+    for minute in (10, 30, 60, 120, 200, 300, 360):
+        so_far, rest = np.log(close[:, minute] / o), np.log(close[:, -1] / close[:, minute])
+        error = rest.std() / so_far.std() / np.sqrt(days)
+        assert abs(np.polyfit(so_far, rest, 1)[0]) < 3.5 * error
+        assert so_far.std() == pytest.approx(0.015 * np.sqrt((minute + 1) / steps), rel=0.2)
