@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from app.domain.bar import BarSeries
 from app.marketdata.files import load_bars
 from tests.backtest.test_service import Models, service
+from tests.real_data import WATCHLIST_DAILY, needs
 
-DATA = Path(os.environ.get("ALPHA_TRADER_DATA", Path(__file__).parents[2] / "../shared/data")) / "equities_daily"
 SYMBOLS = ("AAPL", "JPM", "NVDA", "XOM", "SPY")
 
 
 @pytest.fixture(scope="module")
 def bars() -> dict[str, BarSeries]:
-    path = DATA / "watchlist_daily.parquet"
-    if not path.is_file():
-        pytest.skip("no real bars: put equities_daily/watchlist_daily.parquet beside the project or set ALPHA_TRADER_DATA")
-    return load_bars(path, symbols=SYMBOLS).bars
+    return load_bars(WATCHLIST_DAILY, symbols=SYMBOLS).bars
 
 
 @pytest.mark.data
+@needs(WATCHLIST_DAILY)
 def test_ninety_real_sessions(bars: dict[str, BarSeries]) -> None:
     answer = service(bars, watchlist=SYMBOLS, models=Models(datetime(2020, 1, 1, tzinfo=UTC))).run({"days": 90})
     figures = answer["performance"]

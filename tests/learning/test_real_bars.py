@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,14 +15,13 @@ from app.learning.features import MEMORY, feature_matrix, feature_rows
 from app.services.ai_service import AIService
 from app.storage.model_files import ModelFiles
 from app.storage.param_files import ParamFiles
+from tests.real_data import WATCHLIST_DAILY, needs
 
-DATA = Path(os.environ.get("ALPHA_TRADER_DATA") or Path(__file__).resolve().parents[2].parent / "shared" / "data")
-FILE = DATA / "equities_daily" / "watchlist_daily.parquet"
 SYMBOLS = ("AAPL", "META", "SPY", "TSLA")
 CUT_OFF = datetime(2022, 3, 1, tzinfo=UTC)
 pytestmark = [
     pytest.mark.data,
-    pytest.mark.skipif(not FILE.exists(), reason="the real market data is not beside the project (set ALPHA_TRADER_DATA)"),
+    needs(WATCHLIST_DAILY),
 ]
 
 
@@ -32,7 +30,7 @@ def bars() -> dict[str, BarSeries]:
     import pyarrow.parquet as parquet
 
     columns = ["symbol", "timestamp", "open", "high", "low", "close", "volume"]
-    table = parquet.read_table(FILE, columns=columns, filters=[("symbol", "in", SYMBOLS)])
+    table = parquet.read_table(WATCHLIST_DAILY, columns=columns, filters=[("symbol", "in", SYMBOLS)])
     symbol = np.array(table["symbol"].to_pylist())
     timestamp = table["timestamp"].cast("int64").to_numpy() // 1_000_000
     values = {name: table[name].to_numpy().astype(np.float64) for name in columns[2:]}

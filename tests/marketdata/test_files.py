@@ -1,8 +1,6 @@
 """Bar files: what is read, what is dropped and counted, and what an unusable file is told."""
 
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +9,9 @@ from pyarrow import parquet
 
 from app.domain.errors import InvalidInput
 from app.marketdata.files import load_bars
+from tests.real_data import WATCHLIST_DAILY, needs
 
 HEAD = "symbol,timestamp,open,high,low,close,volume\n"
-DATA = Path(os.environ.get("ALPHA_TRADER_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 
 
 def write(tmp_path, text, name="bars.csv"):
@@ -112,9 +110,9 @@ def test_intraday_parquet_with_extra_columns(tmp_path):
 
 
 @pytest.mark.data
-@pytest.mark.skipif(not DATA.is_dir(), reason="the market data is not beside the project")
+@needs(WATCHLIST_DAILY)
 def test_the_watchlist_file():
-    file = load_bars(DATA / "equities_daily" / "watchlist_daily.parquet")
+    file = load_bars(WATCHLIST_DAILY)
     assert len(file.bars) == 32
     assert not file.dropped
     aapl = file.bars["AAPL"]

@@ -1,19 +1,17 @@
 """Tapes of every kind: what a file holds is what is served, and what is invented between says so."""
 
-import os
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from app.engine.path import on_tick
 from app.marketdata.files import load_bars
 from app.simulator.server import SimulatorOptions, build_app
+from tests.real_data import DIRECTORY, WATCHLIST_DAILY, needs
 
 from .conftest import HEAD, Local
 
-DATA = Path(os.environ.get("ALPHA_TRADER_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
-real = pytest.mark.skipif(not DATA.is_dir(), reason="the market data is not beside the project")
+real = needs(WATCHLIST_DAILY)
 
 
 def listed(call, frame, **query):
@@ -56,7 +54,7 @@ def test_five_minute_bars_are_filled_and_come_back_as_they_were(tmp_path):
 @pytest.mark.data
 @real
 def test_the_watchlist_is_replayed_as_it_is():
-    path = DATA / "equities_daily" / "watchlist_daily.parquet"
+    path = WATCHLIST_DAILY
     call = Local(build_app(SimulatorOptions(data=path, start=date(2022, 3, 1))))
     state = call("GET", "/sim/state")[1]
     assert (state["clock"], len(state["symbols"]), state["derived"]) == ("2022-03-01T14:30:00Z", 32, True)
@@ -77,7 +75,7 @@ def test_the_watchlist_is_replayed_as_it_is():
 @real
 @pytest.mark.parametrize(("name", "derived"), [("us_1m", False), ("us_1h", True)])
 def test_real_intraday_files(name, derived):
-    call = Local(build_app(SimulatorOptions(data=DATA / "equities_intraday" / f"{name}.parquet")))
+    call = Local(build_app(SimulatorOptions(data=DIRECTORY / "equities_intraday" / f"{name}.parquet")))
     state = call("GET", "/sim/state")[1]
     assert state["derived"] is derived
     call("POST", "/sim/clock", body={"advance_seconds": 86_400 * 7})
