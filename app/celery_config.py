@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from app.config import Settings, TradingMode, settings
 from app.domain.errors import Conflict, InvalidInput, TryAgain
+from app.runtime import metrics
 from app.runtime.venue_time import VenueTime
 
 TRADING, LEARNING, BACKTESTS, UPKEEP = "trading", "learning", "backtests", "upkeep"
@@ -214,6 +215,7 @@ class CeleryTaskQueue:
     def __init__(self, celery: Celery, records: TaskRecords) -> None:
         self._celery = celery
         self._records = records
+        metrics.expect_tasks(KINDS)
 
     def enqueue(self, kind: str, params: Mapping[str, Any]) -> str:
         """The id of the new task. Conflict: too many of this kind wait. TryAgain: no broker, nothing was sent."""
@@ -229,7 +231,9 @@ class CeleryTaskQueue:
             self._celery.send_task(KINDS[kind], task_id=task_id)
         except (OperationalError, RedisError, OSError) as fault:
             self._records.fail_task(task_id, "the task queue could not be reached")
+            metrics.observe_task(kind, "failed")
             raise TryAgain("the task queue cannot be reached", code="queue_unavailable") from fault
+        metrics.observe_task(kind, "queued")
         return task_id
 
     def ping(self) -> None:

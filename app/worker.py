@@ -9,10 +9,12 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from celery.signals import beat_init, setup_logging
+import structlog
+from celery.signals import beat_init, setup_logging, worker_ready
 
 from app.celery_config import make_celery
 from app.config import settings
+from app.runtime import metrics
 from app.tasks import process
 
 if TYPE_CHECKING:
@@ -62,6 +64,16 @@ def _configure_log(**_: object) -> None:
     from app.runtime.log import configure
 
     configure(settings(), os.environ.get("ALPHA_TRADER_ROLE", "worker"))
+
+
+@worker_ready.connect
+def _serve_metrics(**_: object) -> None:
+    """Where METRICS_PORT is set. Workers of one machine that share their metrics need one page: whoever is first has it."""
+    chosen = settings()
+    try:
+        metrics.serve(chosen.metrics_port, chosen.api_host)
+    except OSError as fault:
+        structlog.get_logger().warning("metrics_not_served", port=chosen.metrics_port, error=str(fault))
 
 
 @beat_init.connect

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from app.brokers.alpaca_wire import AlpacaWire, harden, instant
@@ -32,7 +33,9 @@ class AlpacaBroker:
 
     def clock(self) -> VenueClock:
         """Venue time and session."""
-        raw = self._wire.read(lambda: _checked(self._client.get_clock(), "timestamp", "is_open", "next_open", "next_close"))
+        raw = self._wire.read(
+            "clock", lambda: _checked(self._client.get_clock(), "timestamp", "is_open", "next_open", "next_close")
+        )
         return VenueClock(
             now=instant(raw["timestamp"]),
             is_open=bool(raw["is_open"]),
@@ -46,14 +49,15 @@ class AlpacaBroker:
             from alpaca.trading.requests import GetCalendarRequest
 
             everything = GetCalendarRequest(start=date(1998, 1, 1), end=date(2099, 12, 31))
-            rows = self._wire.read(lambda: _rows(self._client.get_calendar(everything)))
+            rows = self._wire.read("calendar", lambda: _rows(self._client.get_calendar(everything)))
             self._calendar = TradingCalendar([_session(row) for row in rows])
         return self._calendar
 
     def account(self) -> Account:
         """Cash, equity, buying power."""
         raw = self._wire.read(
-            lambda: _checked(self._client.get_account(), "id", "cash", "equity", "last_equity", "buying_power")
+            "account",
+            lambda: _checked(self._client.get_account(), "id", "cash", "equity", "last_equity", "buying_power"),
         )
         return Account(
             account_id=str(raw["id"]),
@@ -67,7 +71,7 @@ class AlpacaBroker:
 
     def positions(self) -> dict[str, Position]:
         """All holdings by symbol."""
-        rows = self._wire.read(lambda: _rows(self._client.get_all_positions()))
+        rows = self._wire.read("positions", lambda: _rows(self._client.get_all_positions()))
         return {
             row["symbol"]: Position(
                 symbol=row["symbol"], quantity=Decimal(row["qty"]), average_entry_price=Decimal(row["avg_entry_price"])
@@ -91,7 +95,7 @@ class AlpacaBroker:
             query = {"after": (since - timedelta(seconds=1)).isoformat(), "direction": "asc", "page_size": _FILL_PAGE}
             if token:
                 query["page_token"] = token
-            rows = self._wire.read(lambda query=query: _rows(self._client.get("/account/activities/FILL", query)))  # type: ignore[misc]
+            rows = self._wire.read("fills", partial(self._fill_page, query))
             fills.extend(_fill(row) for row in rows)
             if len(rows) < _FILL_PAGE:
                 return fills
@@ -100,7 +104,7 @@ class AlpacaBroker:
     def order_by_client_id(self, client_order_id: str) -> VenueOrder | None:
         """The order sent under our id, or None when the venue says it knows none."""
         try:
-            return self._wire.read(lambda: _venue_order(self._client.get_order_by_client_id(client_order_id)))
+            return self._wire.read("order", lambda: _venue_order(self._client.get_order_by_client_id(client_order_id)))
         except Refused as refusal:
             if refusal.details.get("status") == 404:
                 return None
@@ -111,7 +115,8 @@ class AlpacaBroker:
         from alpaca.trading.enums import AssetClass
         from alpaca.trading.requests import GetAssetsRequest
 
-        rows = self._wire.read(lambda: _rows(self._client.get_all_assets(GetAssetsRequest(asset_class=AssetClass.US_EQUITY))))
+        request = GetAssetsRequest(asset_class=AssetClass.US_EQUITY)
+        rows = self._wire.read("instruments", lambda: _rows(self._client.get_all_assets(request)))
         wanted = set(symbols)
         return {
             row["symbol"]: Instrument(symbol=row["symbol"], tradable=bool(row["tradable"]) and row.get("status") == "active")
@@ -122,11 +127,17 @@ class AlpacaBroker:
     def submit(self, validated: ValidatedOrder) -> VenueOrder:
         """Send once. Refused: proven not accepted. OutcomeUnknown: look it up by its client order id."""
         request = _request(validated.order)
-        return self._wire.act(lambda: _venue_order(self._client.submit_order(request)))
+        return self._wire.act("submit", lambda: _venue_order(self._client.submit_order(request)))
 
     def cancel(self, venue_order_id: str) -> None:
         """Ask to cancel; an order already finished raises Refused."""
-        self._wire.act(lambda: self._client.cancel_order_by_id(venue_order_id))
+        self._wire.act("cancel", lambda: self._client.cancel_order_by_id(venue_order_id))
+
+    def _fill_page(self, query: dict[str, Any]) -> list[dict[str, Any]]:
+        return _rows(self._client.get("/account/activities/FILL", query))
+
+    def _order_page(self, query: Any) -> list[dict[str, Any]]:
+        return _rows(self._client.get_orders(query))
 
     def _order_pages(self, status: str, after: datetime | None) -> list[dict[str, Any]]:
         from alpaca.trading.enums import QueryOrderStatus
@@ -136,7 +147,7 @@ class AlpacaBroker:
         until: datetime | None = None
         while True:
             query = GetOrdersRequest(status=QueryOrderStatus(status), limit=_PAGE, after=after, until=until, nested=False)
-            page = self._wire.read(lambda query=query: _rows(self._client.get_orders(query)))  # type: ignore[misc]
+            page = self._wire.read(f"{status}_orders", partial(self._order_page, query))
             rows.extend(page)
             if len(page) < _PAGE:
                 return rows

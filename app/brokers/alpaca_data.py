@@ -64,7 +64,7 @@ class AlpacaData:
         from alpaca.data.requests import StockSnapshotRequest
 
         request = StockSnapshotRequest(symbol_or_symbols=list(symbols), feed=self._feed)
-        raw: dict[str, Any] = self._wire.read(lambda: dict(self._client.get_stock_snapshot(request)))
+        raw: dict[str, Any] = self._wire.read("snapshots", lambda: dict(self._client.get_stock_snapshot(request)))
         return {symbol: _snapshot(symbol, row) for symbol, row in raw.items() if row}
 
     def _bars(self, symbols: list[str], timeframe: str, *, start: datetime, end: datetime) -> dict[str, list[dict[str, Any]]]:
@@ -77,7 +77,7 @@ class AlpacaData:
         request = StockBarsRequest(
             symbol_or_symbols=symbols, timeframe=amount, start=start, end=end, adjustment="split", feed=self._feed
         )
-        answer: dict[str, list[dict[str, Any]]] = self._wire.read(lambda: dict(self._client.get_stock_bars(request)))
+        answer: dict[str, list[dict[str, Any]]] = self._wire.read("bars", lambda: dict(self._client.get_stock_bars(request)))
         return answer
 
 

@@ -16,6 +16,8 @@ from requests.adapters import HTTPAdapter
 
 from app.brokers.rate_limit import TokenBucket
 from app.domain.errors import OutcomeUnknown, Refused, TryAgain, VenueError
+from app.runtime import metrics
+from app.runtime.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from alpaca.common.rest import RESTClient
@@ -44,31 +46,32 @@ def harden(client: RESTClient, timeout_seconds: float) -> None:
 
 
 class AlpacaWire:
-    """Runs calls within the request budget and sorts whatever goes wrong."""
+    """Runs calls within the request budget, sorts whatever goes wrong, and measures each call under its operation's name."""
 
     def __init__(self, budget: TokenBucket) -> None:
         self._budget = budget
         self.calls = 0
 
-    def read(self, call: Callable[[], T]) -> T:
+    def read(self, operation: str, call: Callable[[], T]) -> T:
         """A call without effect at the venue. Raises Refused (4xx) or TryAgain (anything else)."""
-        self._count()
-        try:
-            return call()
-        except Exception as error:
-            raise _sorted(error, has_effect=False) from error
+        return self._run(operation, call, has_effect=False)
 
-    def act(self, call: Callable[[], T]) -> T:
+    def act(self, operation: str, call: Callable[[], T]) -> T:
         """A call that may change something at the venue; besides the above raises OutcomeUnknown when that is unclear."""
-        self._count()
-        try:
-            return call()
-        except Exception as error:
-            raise _sorted(error, has_effect=True) from error
+        return self._run(operation, call, has_effect=True)
 
-    def _count(self) -> None:
+    def _run(self, operation: str, call: Callable[[], T], *, has_effect: bool) -> T:
         self._budget.take()
         self.calls += 1
+        outcome, watch = "ok", Stopwatch()
+        try:
+            return call()
+        except Exception as error:
+            fault = _sorted(error, has_effect=has_effect)
+            outcome = fault.code
+            raise fault from error
+        finally:
+            metrics.observe_venue_call(operation, outcome, watch.total())
 
 
 def _sorted(error: Exception, *, has_effect: bool) -> VenueError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -44,7 +44,8 @@ POSITIONS = _gauge("alpha_trader_positions", "Number of holdings")
 TRADING_STATE = _gauge("alpha_trader_trading_state", "0 active, 1 reducing, 2 halted, 3 flattening")
 FILLS = Counter("alpha_trader_fills", "Fills booked", ("side",))
 FILLED_VALUE = Counter("alpha_trader_filled_value_usd", "Value of the fills booked, US dollars", ("side",))
-ORDERS = Counter("alpha_trader_orders", "Orders sent to the venue", ("outcome",))
+DAILY_VOLUME = _gauge("alpha_trader_daily_volume_usd", "Value of the fills of the venue's present day, US dollars", "side")
+ORDERS = Counter("alpha_trader_orders", "Orders of committed decisions", ("outcome",))
 CONFIDENCE = Histogram(
     "alpha_trader_signal_confidence", "Confidence of the forecasts", buckets=tuple(step / 10 for step in range(1, 11))
 )
@@ -66,6 +67,21 @@ CPU = _gauge("alpha_trader_process_cpu_seconds", "Processor time used by that pr
 LOAD = _gauge("alpha_trader_machine_load", "Load average over one minute")
 MEMORY_FREE = _gauge("alpha_trader_machine_memory_available_bytes", "Memory available on the machine")
 DISK_FREE = _gauge("alpha_trader_machine_disk_free_bytes", "Free space where the process runs")
+
+
+ORDER_OUTCOMES = ("sent", "refused", "unknown", "unsent")
+
+# A series that begins with its first event hides that event from every rate: let what must not be missed begin at nought.
+for _side in Side:
+    FILLS.labels(_side.value)
+    FILLED_VALUE.labels(_side.value)
+for _counter, _outcomes in (
+    (ORDERS, ORDER_OUTCOMES),
+    (CYCLES, ("completed", "market_closed", "failed")),
+    (ALERTS, ("sent", "failed")),
+):
+    for _outcome in _outcomes:
+        _counter.labels(_outcome)
 
 
 def observe_cycle(outcome: str, seconds: float, *, finished_at: float | None = None) -> None:
@@ -115,13 +131,26 @@ def observe_fill(side: Side, value: Money) -> None:
     FILLED_VALUE.labels(side.value).inc(abs(float(value)))
 
 
+def observe_daily_volume(values: Mapping[Side, Money]) -> None:
+    """Value of all fills of the venue's present day by side, US dollars; a side not given had none."""
+    for side in Side:
+        DAILY_VOLUME.labels(side.value).set(float(values.get(side, 0)))
+
+
 def observe_order(outcome: str) -> None:
-    """An order was sent: accepted, refused or unknown."""
+    """How an order of a committed decision fared: one of ORDER_OUTCOMES."""
     ORDERS.labels(outcome).inc()
 
 
+def expect_tasks(kinds: Iterable[str]) -> None:
+    """Let the counts of these kinds begin at nought, for the reason told above."""
+    for kind in kinds:
+        for state in ("queued", "running", "done", "failed"):
+            TASKS.labels(kind, state)
+
+
 def observe_task(kind: str, state: str, seconds: float | None = None) -> None:
-    """A task reached `state` (queued, started, finished, failed), after `seconds` of work where it ended."""
+    """A task reached `state`: queued, running, done or failed. seconds: of work, where it ended."""
     TASKS.labels(kind, state).inc()
     if seconds is not None:
         TASK_SECONDS.labels(kind).observe(seconds)

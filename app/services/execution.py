@@ -14,6 +14,7 @@ from app.domain.order import ValidatedOrder
 from app.domain.order_report import reported_event
 from app.domain.order_state import OrderEvent
 from app.engine.decision import Decision
+from app.runtime import metrics
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
 
@@ -43,11 +44,13 @@ class Executor:
     def execute(self, decision: Decision, *, cycle_id: str, now: datetime) -> Execution:
         """now: venue time; an intent past its expiry is not sent."""
         stuck = self._cancel(decision.cancels)
-        counts = {"sent": 0, "refused": 0, "unknown": 0, "unsent": 0}
+        counts = dict.fromkeys(metrics.ORDER_OUTCOMES, 0)
         for validated in decision.orders:
             # Units still held by a leg that would not go cannot be sold; the next cycle decides again.
             held = validated.order.symbol in stuck
-            counts["unsent" if held else self._send(validated, cycle_id=cycle_id, now=now)] += 1
+            outcome = "unsent" if held else self._send(validated, cycle_id=cycle_id, now=now)
+            counts[outcome] += 1
+            metrics.observe_order(outcome)
         return Execution(**counts)
 
     def _send(self, validated: ValidatedOrder, *, cycle_id: str, now: datetime) -> str:

@@ -20,6 +20,7 @@ from app.domain.order_state import OrderEvent, OrderState, advance
 from app.domain.portfolio import Portfolio, Position
 from app.domain.ports import Account
 from app.domain.records import IntentOrigin, IntentRecord
+from app.runtime import metrics
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
 
@@ -88,6 +89,8 @@ class Reconciler:
                 self._look_up(intent, now)
         self._adopt_strangers(unsettled, at_venue)
         booked = self._database.book_fills(self._venue.fills(self._fills_since()))
+        for fill in booked:
+            metrics.observe_fill(fill.side, fill.quantity * fill.price)
         return len(booked)
 
     def _fills_since(self) -> datetime:

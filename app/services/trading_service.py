@@ -25,7 +25,7 @@ from app.engine.decision import Decision, SymbolRecord
 from app.engine.recording import Inputs, to_json
 from app.risk.limits import Policy, RiskLimits
 from app.runtime import metrics
-from app.runtime.calendar import session_day
+from app.runtime.calendar import midnight_new_york, session_day
 from app.runtime.owner import is_alive, this_process
 from app.runtime.stopwatch import Stopwatch
 from app.services.alpaca_service import AlpacaService
@@ -145,13 +145,10 @@ class TradingService:
             self._database.enqueue_alert("cycle", f"Cycle {cycle_id} failed: {error.message}")
             report = CycleReport(cycle_id=cycle_id, outcome="failed", detail=f"{error.code}: {error.message}")
         except Exception as error:
-            self._finish(
-                CycleReport(cycle_id=cycle_id, outcome="failed", detail=f"{type(error).__name__}: {error}"), watch, None
-            )
+            report = CycleReport(cycle_id=cycle_id, outcome="failed", detail=f"{type(error).__name__}: {error}")
+            self._finish(report, watch, None, venue_clock)
             raise
-        seconds = watch.total()
-        self._finish(report, watch, equity)
-        metrics.observe_cycle(report.outcome, seconds, finished_at=venue_clock.now.timestamp())
+        seconds = self._finish(report, watch, equity, venue_clock)
         log.info("cycle_finished", outcome=report.outcome, detail=report.detail, seconds=round(seconds, 3))
         return report
 
@@ -180,7 +177,7 @@ class TradingService:
         with watch.stage("send"):
             execution = self._executor.execute(decision, cycle_id=cycle_id, now=now)
         equity = _equity_point(inputs, books)
-        self._observe(decision, books, equity)
+        self._observe(decision, books, equity, now)
         report = CycleReport(
             cycle_id=cycle_id,
             outcome="completed",
@@ -191,7 +188,9 @@ class TradingService:
         )
         return report, equity
 
-    def _finish(self, report: CycleReport, watch: Stopwatch, equity: EquityPoint | None) -> None:
+    def _finish(self, report: CycleReport, watch: Stopwatch, equity: EquityPoint | None, venue_clock: VenueClock) -> float:
+        seconds = watch.total()
+        metrics.observe_cycle(report.outcome, seconds, finished_at=venue_clock.now.timestamp())
         self._database.finish_cycle(
             report.cycle_id,
             outcome=report.outcome,
@@ -200,9 +199,11 @@ class TradingService:
             timings=watch.seconds,
             equity=equity,
         )
+        return seconds
 
-    def _observe(self, decision: Decision, books: Reconciled, equity: EquityPoint | None) -> None:
+    def _observe(self, decision: Decision, books: Reconciled, equity: EquityPoint | None, now: datetime) -> None:
         metrics.observe_decisions(decision.records)
+        metrics.observe_daily_volume(self._database.filled_value(midnight_new_york(session_day(now))))
         if equity is None or equity.equity <= 0:
             return
         risk = decision.risk

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, distinct, func, insert, select
@@ -56,6 +57,16 @@ def listing(connection: Connection, *, limit: int, symbol: str | None) -> list[F
     if symbol is not None:
         query = query.where(FILLS.c.symbol == symbol)
     return [_record(row) for row in connection.execute(query).mappings()]
+
+
+def value_since(connection: Connection, since: datetime) -> dict[Side, Decimal]:
+    """Value of the executions since then, by side."""
+    values: dict[Side, Decimal] = {}
+    for side, quantity, price in connection.execute(
+        select(FILLS.c.side, FILLS.c.quantity, FILLS.c.price).where(FILLS.c.filled_at >= since)
+    ):
+        values[side] = values.get(side, Decimal(0)) + quantity * price
+    return values
 
 
 def orders_filled(connection: Connection, since: datetime) -> tuple[dict[str, int], dict[str, int]]:

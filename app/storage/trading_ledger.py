@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from app.domain.order import Fill, VenueOrder
+from app.domain.order import Fill, Side, VenueOrder
 from app.domain.order_state import OrderEvent
 from app.domain.portfolio import Portfolio, Position
 from app.domain.ports import Clock
@@ -188,6 +188,10 @@ class TradingLedger:
     def entries_and_exits(self, since: datetime) -> tuple[dict[str, int], dict[str, int]]:
         """Per symbol: how many entry, and how many exit orders (legs too) had an execution at or after `since`."""
         return self._db.read(lambda c: fills.orders_filled(c, since))
+
+    def filled_value(self, since: datetime) -> dict[Side, Decimal]:
+        """Value of the executions at or after `since` by side; a side without any is absent."""
+        return self._db.read(lambda c: fills.value_since(c, since))
 
     # --- risk
 

@@ -10,10 +10,11 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from celery.signals import worker_process_init, worker_process_shutdown
+from celery.signals import task_postrun, worker_process_init, worker_process_shutdown
 
 from app.celery_config import TaskRecord
 from app.domain.errors import VenueError
+from app.runtime import metrics
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -135,6 +136,11 @@ def _prepare(**_: object) -> None:
 @worker_process_shutdown.connect
 def _leave(**_: object) -> None:
     close()
+
+
+@task_postrun.connect
+def _measure(**_: object) -> None:
+    metrics.observe_machine(os.environ.get("ALPHA_TRADER_ROLE", "worker"))
 
 
 def venue_now() -> datetime:

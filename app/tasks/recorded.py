@@ -18,6 +18,8 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from app.celery_config import UNFINISHED, TaskRecord
 from app.domain.errors import AlphaTraderError, Conflict, NotFound
+from app.runtime import metrics
+from app.runtime.stopwatch import Stopwatch
 from app.tasks.process import Database, Services, services
 
 Progress = Callable[[int, int, str], None]
@@ -42,8 +44,11 @@ def run_recorded(message_id: str, kind: str, work: Work, *, scheduled: Mapping[s
         return None
     if record.state == "running":
         _fail(database, record.task_id, "the process that ran it died; start it again")
+        metrics.observe_task(kind, "failed")
         return database.task(record.task_id)
     database.start_task(record.task_id)
+    metrics.observe_task(kind, "running")
+    watch = Stopwatch()
     log = _log.bind(task_id=record.task_id, kind=kind)
     log.info("task_started")
     try:
@@ -59,7 +64,9 @@ def run_recorded(message_id: str, kind: str, work: Work, *, scheduled: Mapping[s
     except Exception as fault:  # the edge of the process: the record must not stay running
         log.exception("task_broke")
         _fail(database, record.task_id, f"{type(fault).__name__}: {fault}")
-    return database.task(record.task_id)
+    ended = database.task(record.task_id)
+    metrics.observe_task(kind, str(ended.state), watch.total())
+    return ended
 
 
 def _fail(database: Database, task_id: str, error: str) -> None:

@@ -12,6 +12,8 @@ from redis.exceptions import RedisError
 
 from app.celery_config import CYCLE_TASK, DELIVER_TASK, OUTBOX_SWEEP_SECONDS
 from app.domain.errors import AlphaTraderError
+from app.runtime import metrics
+from app.runtime.stopwatch import Stopwatch
 from app.tasks.process import Services, services
 from app.tasks.recorded import Progress, find_record, plain, run_recorded
 
@@ -30,13 +32,17 @@ def smart_trading_pipeline(self: Task) -> None:
 
 
 def _scheduled_cycle(held: Services) -> None:
+    state, watch = "failed", Stopwatch()
     try:
         report = held.trading.run_cycle(trigger="schedule")
     except AlphaTraderError as fault:
         # No retry: a cycle belongs to its slot, and the next tick brings the next one.
         _log.error("cycle_failed", code=fault.code, error=fault.message)
     else:
+        state = "done"
         _log.info("cycle_ended", cycle_id=report.cycle_id, outcome=str(report.outcome), detail=report.detail)
+    finally:
+        metrics.observe_task("trading_cycle", state, watch.total())
 
 
 def _manual_cycle(held: Services, params: Mapping[str, Any], progress: Progress) -> Mapping[str, Any]:  # noqa: ARG001

@@ -24,7 +24,7 @@ _waiting_places = threading.BoundedSemaphore(2)
 
 @api.post("/api/backtest/run", summary="Run a backtest", responses={200: Open, 202: Accepted})
 def run_backtest(body: BacktestBody) -> Response:
-    """Simulate trading `symbols` over the last `days`. Answers 202 with a task id; the finished task's `result` holds
+    """Simulate trading `symbols` over the last `days` sessions. Answers 202 with a task id; the finished task's `result` holds
     `status` and `performance`. With `wait` true, answers 200 with that result if it is there within 30 seconds."""
     params = {
         "symbols": list(dict.fromkeys(body.symbols)),
