@@ -32,19 +32,22 @@ if os.environ.get(DIRECTORY_VARIABLE):
 
 
 def _gauge(name: str, text: str, *labels: str) -> Gauge:
+    # With a label there is no reading before the first: a process that never takes it would tell 0 for it.
     return Gauge(name, text, labels, multiprocess_mode="mostrecent")
 
 
-PORTFOLIO_VALUE = _gauge("alpha_trader_portfolio_value_usd", "Equity after the last cycle, US dollars")
-CASH = _gauge("alpha_trader_cash_usd", "Cash after the last cycle, US dollars")
-DAILY_RETURN = _gauge("alpha_trader_daily_return_fraction", "Return since the previous close, as a fraction")
-DRAWDOWN = _gauge("alpha_trader_drawdown_fraction", "Loss from the highest equity, as a fraction")
-EXPOSURE = _gauge("alpha_trader_exposure_fraction", "Value of the holdings over equity")
-POSITIONS = _gauge("alpha_trader_positions", "Number of holdings")
-TRADING_STATE = _gauge("alpha_trader_trading_state", "0 active, 1 reducing, 2 halted, 3 flattening")
+PORTFOLIO_VALUE = _gauge("alpha_trader_portfolio_value_usd", "Equity after the last cycle, US dollars", "mode")
+CASH = _gauge("alpha_trader_cash_usd", "Cash after the last cycle, US dollars", "mode")
+DAILY_RETURN = _gauge("alpha_trader_daily_return_fraction", "Return since the previous close, as a fraction", "mode")
+DRAWDOWN = _gauge("alpha_trader_drawdown_fraction", "Loss from the highest equity, as a fraction", "mode")
+EXPOSURE = _gauge("alpha_trader_exposure_fraction", "Value of the holdings over equity", "mode")
+POSITIONS = _gauge("alpha_trader_positions", "Number of holdings", "mode")
+TRADING_STATE = _gauge("alpha_trader_trading_state", "0 active, 1 reducing, 2 halted, 3 flattening", "mode")
 FILLS = Counter("alpha_trader_fills", "Fills booked", ("side",))
 FILLED_VALUE = Counter("alpha_trader_filled_value_usd", "Value of the fills booked, US dollars", ("side",))
-DAILY_VOLUME = _gauge("alpha_trader_daily_volume_usd", "Value of the fills of the venue's present day, US dollars", "side")
+DAILY_VOLUME = _gauge(
+    "alpha_trader_daily_volume_usd", "Value of the fills of the venue's present day, US dollars", "mode", "side"
+)
 ORDERS = Counter("alpha_trader_orders", "Orders of committed decisions", ("outcome",))
 CONFIDENCE = Histogram(
     "alpha_trader_signal_confidence", "Confidence of the forecasts", buckets=tuple(step / 10 for step in range(1, 11))
@@ -64,9 +67,9 @@ VENUE_SECONDS = Histogram(
 ALERTS = Counter("alpha_trader_alerts", "Messages to people", ("outcome",))
 MEMORY = _gauge("alpha_trader_process_memory_bytes", "Resident memory of the process that answered last", "role")
 CPU = _gauge("alpha_trader_process_cpu_seconds", "Processor time used by that process", "role")
-LOAD = _gauge("alpha_trader_machine_load", "Load average over one minute")
-MEMORY_FREE = _gauge("alpha_trader_machine_memory_available_bytes", "Memory available on the machine")
-DISK_FREE = _gauge("alpha_trader_machine_disk_free_bytes", "Free space where the process runs")
+LOAD = _gauge("alpha_trader_machine_load", "Load average over one minute", "role")
+MEMORY_FREE = _gauge("alpha_trader_machine_memory_available_bytes", "Memory available on the machine", "role")
+DISK_FREE = _gauge("alpha_trader_machine_disk_free_bytes", "Free space where the process runs", "role")
 
 
 ORDER_OUTCOMES = ("sent", "refused", "unknown", "unsent")
@@ -93,6 +96,7 @@ def observe_cycle(outcome: str, seconds: float, *, finished_at: float | None = N
 
 
 def observe_portfolio(
+    mode: str,
     *,
     equity: Money | None = None,
     cash: Money | None = None,
@@ -102,7 +106,8 @@ def observe_portfolio(
     positions: int | None = None,
     trading_state: TradingState | None = None,
 ) -> None:
-    """The book after a cycle; what is not given keeps its last reading. Money in US dollars, fractions as fractions."""
+    """The book after a cycle; what is not given keeps its last reading. mode: the venue's. Money in US dollars, fractions as
+    fractions."""
     readings = (
         (PORTFOLIO_VALUE, equity),
         (CASH, cash),
@@ -114,7 +119,7 @@ def observe_portfolio(
     )
     for gauge, reading in readings:
         if reading is not None:
-            gauge.set(float(reading))
+            gauge.labels(mode).set(float(reading))
 
 
 def observe_decisions(records: Iterable[SymbolRecord]) -> None:
@@ -131,10 +136,10 @@ def observe_fill(side: Side, value: Money) -> None:
     FILLED_VALUE.labels(side.value).inc(abs(float(value)))
 
 
-def observe_daily_volume(values: Mapping[Side, Money]) -> None:
+def observe_daily_volume(mode: str, values: Mapping[Side, Money]) -> None:
     """Value of all fills of the venue's present day by side, US dollars; a side not given had none."""
     for side in Side:
-        DAILY_VOLUME.labels(side.value).set(float(values.get(side, 0)))
+        DAILY_VOLUME.labels(mode, side.value).set(float(values.get(side, 0)))
 
 
 def observe_order(outcome: str) -> None:
@@ -174,9 +179,9 @@ def observe_machine(role: str) -> None:
         MEMORY.labels(role).set(pages * os.sysconf("SC_PAGE_SIZE"))
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
-                MEMORY_FREE.set(int(line.split()[1]) * 1024)
-        LOAD.set(os.getloadavg()[0])
-        DISK_FREE.set(shutil.disk_usage(".").free)
+                MEMORY_FREE.labels(role).set(int(line.split()[1]) * 1024)
+        LOAD.labels(role).set(os.getloadavg()[0])
+        DISK_FREE.labels(role).set(shutil.disk_usage(".").free)
     except (OSError, ValueError, IndexError):
         pass
     used = os.times()

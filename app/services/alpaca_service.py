@@ -31,7 +31,9 @@ class Venue(Broker, Protocol):
 
 
 class AlpacaService:
-    """Venue calls and market data (S0-33). Stateless but for what is constant within a session."""
+    """Venue calls and market data (S0-33). Stateless but for what is constant within a session.
+
+    mode: simulated, paper or live."""
 
     def __init__(
         self,
@@ -49,7 +51,7 @@ class AlpacaService:
         self._database = database
         self._clock = clock
         self._symbols = tuple(symbols)
-        self._mode = mode
+        self.mode = mode
         self._url = url
         self._instruments: dict[str, Instrument] = {}
         self._history: tuple[datetime, dict[str, BarSeries]] | None = None
@@ -135,7 +137,7 @@ class AlpacaService:
     def test_connection(self) -> dict[str, Any]:
         """Whether the venue answers, as whom, and how fast; never raises for a venue that does not."""
         started = self._clock.now()
-        answer: dict[str, Any] = {"mode": self._mode, "url": self._url}
+        answer: dict[str, Any] = {"mode": self.mode, "url": self._url}
         try:
             account, clock = self.account(), self.clock()
         except VenueError as error:

@@ -203,11 +203,12 @@ class TradingService:
 
     def _observe(self, decision: Decision, books: Reconciled, equity: EquityPoint | None, now: datetime) -> None:
         metrics.observe_decisions(decision.records)
-        metrics.observe_daily_volume(self._database.filled_value(midnight_new_york(session_day(now))))
+        metrics.observe_daily_volume(self._venue.mode, self._database.filled_value(midnight_new_york(session_day(now))))
         if equity is None or equity.equity <= 0:
             return
         risk = decision.risk
         metrics.observe_portfolio(
+            self._venue.mode,
             equity=equity.equity,
             cash=equity.cash,
             daily_return=float(equity.equity / risk.baseline_equity - 1) if risk.baseline_equity > 0 else None,

@@ -33,6 +33,7 @@ def smart_trading_pipeline(self: Task) -> None:
 
 def _scheduled_cycle(held: Services) -> None:
     state, watch = "failed", Stopwatch()
+    metrics.observe_task("trading_cycle", "running")
     try:
         report = held.trading.run_cycle(trigger="schedule")
     except AlphaTraderError as fault:

@@ -90,12 +90,12 @@ def test_observations_show_on_the_page() -> None:
 
     metrics.observe_fill(Side.BUY, 1902.5)
     metrics.observe_cycle("completed", 0.4, finished_at=1.0)
-    metrics.observe_portfolio(equity=100_025.95, daily_return=-0.001, positions=2)
+    metrics.observe_portfolio("simulated", equity=100_025.95, daily_return=-0.001, positions=2)
     metrics.observe_decisions([record(), record("MSFT", confidence=float("nan"))])
     metrics.observe_task("train", "finished", 12.0)
     metrics.observe_venue_call("account", "ok", 0.01)
     assert _sample("alpha_trader_fills_total", '{side="buy"}') == before + 1
-    assert _sample("alpha_trader_portfolio_value_usd") == 100_025.95
+    assert _sample("alpha_trader_portfolio_value_usd", '{mode="simulated"}') == 100_025.95
     assert _sample("alpha_trader_decisions_total", '{reason="buy_signal"}') >= 2
     assert _sample("alpha_trader_signal_confidence_count") >= 1
 
@@ -106,7 +106,7 @@ from app.runtime import metrics
 for number in range(2):
     if os.fork() == 0:
         metrics.observe_cycle("completed", 0.5)
-        metrics.observe_portfolio(equity=float(100 + number))
+        metrics.observe_portfolio("simulated", equity=float(100 + number))
         os._exit(0)
     os.wait()
 print(metrics.render()[0].decode())
@@ -116,7 +116,7 @@ print(metrics.render()[0].decode())
 def test_one_page_for_several_processes(tmp_path: Path) -> None:
     page = run(SHARED, PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "shared"))
     assert 'alpha_trader_cycles_total{outcome="completed"} 2.0' in page
-    assert "alpha_trader_portfolio_value_usd 101.0" in page
+    assert 'alpha_trader_portfolio_value_usd{mode="simulated"} 101.0' in page
 
 
 def test_every_panel_shows_a_metric_that_exists(anyone: Any) -> None:
