@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +96,12 @@ class Installation:
 
 
 @contextmanager
-def installed(directory: Path, *arguments: str, forecasts: dict[str, float] | None = None) -> Iterator[Installation]:
+def installed(
+    directory: Path,
+    *arguments: str,
+    forecasts: dict[str, float] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Installation]:
     """Start `trader up`; on the way out it is stopped the hard way if it still runs."""
     directory.mkdir(exist_ok=True)
     environment = {
@@ -107,6 +112,7 @@ def installed(directory: Path, *arguments: str, forecasts: dict[str, float] | No
         "PARAMS_DIR": str(directory / "best_params"),
         "PYTHONPATH": str(ROOT),
         "COLUMNS": "160",
+        **(environment or {}),
     }
     if forecasts is not None:
         path = directory / "forecasts.csv"
