@@ -83,7 +83,7 @@ def _sorted(error: Exception, *, has_effect: bool) -> VenueError:
         return _from_status(error, has_effect)
     if isinstance(error, (requests.ConnectTimeout, requests.exceptions.InvalidURL)) or _never_connected(error):
         return TryAgain(f"the venue cannot be reached: {_brief(error)}")
-    if isinstance(error, requests.RequestException):
+    if isinstance(error, requests.RequestException) and not isinstance(error, requests.JSONDecodeError):
         kind = OutcomeUnknown if has_effect else TryAgain
         return kind(f"the venue did not answer: {_brief(error)}")
     # Anything else is an answer the client could not read (HTML, empty, truncated, unknown words).

@@ -6,11 +6,13 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from app.brokers.alpaca import AlpacaBroker
 from app.brokers.alpaca_wire import AlpacaWire, instant
@@ -211,3 +213,26 @@ def test_the_bucket_spends_its_burst_then_waits_then_refuses() -> None:
 )
 def test_instants_are_read_to_the_microsecond(text: str, iso: str) -> None:
     assert instant(text).isoformat() == iso
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ((200, json.dumps(ACCEPTED)), "ok"),
+        ((403, '{"message": "insufficient buying power"}'), "venue_refused"),
+        ((429, '{"message": "slow down"}'), "rate_limited"),
+        ((200, "<html>"), "venue_answer_unreadable"),
+        ((504, "x"), OutcomeUnknown.code),
+    ],
+)
+def test_every_call_is_measured_once_by_its_outcome(venue: Venue, answer: tuple[int, str], outcome: str) -> None:
+    def counted() -> tuple[float, float]:
+        calls = REGISTRY.get_sample_value("alpha_trader_venue_calls_total", {"operation": "submit", "outcome": outcome})
+        timed = REGISTRY.get_sample_value("alpha_trader_venue_call_seconds_count", {"operation": "submit"})
+        return calls or 0.0, timed or 0.0
+
+    calls, timed = counted()
+    venue.answer = answer
+    with suppress(VenueError):
+        broker(venue.url).submit(an_order())
+    assert counted() == (calls + 1, timed + 1)

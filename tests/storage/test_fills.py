@@ -128,6 +128,21 @@ def test_entries_and_exits_are_counted_by_order(ledger):
     assert ledger.fills(symbol="KO")[0].client_order_id is None
 
 
+def test_value_of_a_day_is_exact_by_side(ledger):
+    ledger.open_account("a", CASH, T0)
+    price = Decimal("0.10")
+    ledger.book_fills(
+        [
+            fill("e0", price=Decimal(7), filled_at=after(-1)),
+            *(fill(f"b{i}", quantity=Decimal(3), price=price, filled_at=after(i)) for i in range(3)),
+            fill("s", side=Side.SELL, quantity=Decimal(2), price=price, filled_at=after(5)),
+        ]
+    )
+    assert ledger.filled_value(T0) == {Side.BUY: Decimal("0.90"), Side.SELL: Decimal("0.20")}
+    assert ledger.filled_value(after(5)) == {Side.SELL: Decimal("0.20")}
+    assert ledger.filled_value(after(6)) == {}
+
+
 def test_a_long_history_is_booked_at_once(ledger):
     ledger.open_account("a", Decimal(0), T0)
     many = [fill(f"e{i}", f"v{i % 9}", quantity=Decimal(1), price=Decimal(1), filled_at=after(i)) for i in range(5_100)]

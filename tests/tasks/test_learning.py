@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 from celery.exceptions import Retry
+from prometheus_client import REGISTRY
 
 from app.domain.errors import InvalidInput
 from app.domain.forecast import NoForecast
@@ -157,3 +158,20 @@ def test_plain_is_json():
         "c": [1, 2.5],
         "d": "train",
     }
+
+
+@pytest.mark.parametrize(
+    ("work", "ended"),
+    [(lambda *_: {}, "done"), (lambda *_: {}[0], "failed"), (lambda *_: (_ for _ in ()).throw(InvalidInput("x")), "failed")],
+)
+def test_a_task_counts_once_per_state_and_is_timed(services, work, ended):
+    def counted():
+        values = {
+            state: REGISTRY.get_sample_value("alpha_trader_tasks_total", {"kind": "backtest", "state": state}) or 0
+            for state in ("running", "done", "failed")
+        }
+        return values, REGISTRY.get_sample_value("alpha_trader_task_seconds_count", {"kind": "backtest"}) or 0
+
+    before, timed = counted()
+    run_recorded(services.tasks.enqueue("backtest", {}), "backtest", work, scheduled={})
+    assert counted() == (before | {"running": before["running"] + 1, ended: before[ended] + 1}, timed + 1)

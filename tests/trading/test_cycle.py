@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from app.domain.errors import OutcomeUnknown, TryAgain
-from app.domain.order import Fill, ValidatedOrder, VenueOrder
+from app.domain.order import Fill, Side, ValidatedOrder, VenueOrder
 from app.domain.order_state import OrderState
 from app.domain.trading_state import TradingState
 from app.engine.decide import decide
 from app.engine.recording import from_json
 from app.risk.limits import RiskLimits
+from app.runtime import metrics
 from app.services.database_service import DatabaseService
 from tests.trading.exchange import SYMBOLS, Exchange, System, assert_limits_held, build_system, scripted
 
@@ -320,6 +322,32 @@ def test_fills_are_booked_once_however_often_they_are_reported(
     assert {s: p.quantity for s, p in ledger_database.portfolio().positions.items()} == {
         symbol: Decimal(held["quantity"]) for symbol, held in truth["positions"].items()
     }
+
+
+def test_the_measured_numbers_are_those_of_the_ledger(
+    exchange: Exchange, ledger_database: DatabaseService, tmp_path: Path
+) -> None:
+    def read(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(f"alpha_trader_{name}", labels) or 0.0
+
+    names = [("fills_total", {"side": side.value}) for side in Side]
+    names += [("filled_value_usd_total", {"side": side.value}) for side in Side]
+    names += [("orders_total", {"outcome": outcome}) for outcome in metrics.ORDER_OUTCOMES]
+    before = [read(name, **labels) for name, labels in names]
+    system = build_system(exchange, ledger_database, tmp_path, forecaster=scripted(tmp_path, RISING))
+    reports = system.cycles(3)
+    scripted(tmp_path, dict.fromkeys(SYMBOLS, -0.03))
+    reports += system.cycles(3)
+    fills = [record.fill for record in ledger_database.fills(limit=1000)]
+    by_side = [[fill for fill in fills if fill.side is side] for side in Side]
+    assert all(by_side)
+    values = [float(sum(fill.quantity * fill.price for fill in some)) for some in by_side]
+    truth = [*map(len, by_side), *values, sum(report.orders for report in reports), 0, 0, 0]
+    counted = [read(name, **labels) - start for (name, labels), start in zip(names, before, strict=True)]
+    assert counted == pytest.approx(truth)
+    volumes = [read("daily_volume_usd", mode="simulated", side=side.value) for side in Side]
+    assert volumes == pytest.approx(values)  # all within one day
+    assert read("portfolio_value_usd", mode="simulated") == float(reports[-1].equity or 0)
 
 
 def _database(directory: Path) -> DatabaseService:

@@ -92,7 +92,7 @@ def test_observations_show_on_the_page() -> None:
     metrics.observe_cycle("completed", 0.4, finished_at=1.0)
     metrics.observe_portfolio("simulated", equity=100_025.95, daily_return=-0.001, positions=2)
     metrics.observe_decisions([record(), record("MSFT", confidence=float("nan"))])
-    metrics.observe_task("train", "finished", 12.0)
+    metrics.observe_task("train", "done", 12.0)
     metrics.observe_venue_call("account", "ok", 0.01)
     assert _sample("alpha_trader_fills_total", '{side="buy"}') == before + 1
     assert _sample("alpha_trader_portfolio_value_usd", '{mode="simulated"}') == 100_025.95

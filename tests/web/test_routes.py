@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.domain.errors import Conflict, OutcomeUnknown, Refused, TryAgain, VenueError
+from app.services.backtest_request import MAX_DAYS, parse_request
 from app.web import answers
 
 from .fakes import BROKER_DOWN, NOW, PERFORMANCE, FakeServices
@@ -108,6 +109,19 @@ def test_backtest_is_accepted_and_its_result_is_the_tasks(client: Any, services:
     assert waited.status_code == 200
     assert waited.json["status"] == "completed"
     assert waited.json["performance"] == PERFORMANCE
+
+
+@pytest.mark.parametrize(
+    ("field", "bounds"),
+    [("days", (2, MAX_DAYS)), ("initial_capital", (1_000, 1e9)), ("symbols", (["AAPL"], [f"S{n}" for n in range(100)]))],
+)
+def test_what_the_api_takes_the_backtest_takes(
+    client: Any, services: FakeServices, field: str, bounds: tuple[Any, Any]
+) -> None:
+    for value in bounds:
+        assert client.post("/api/backtest/run", json={"symbols": ["AAPL"], field: value}).status_code == 202
+        parse_request(services.tasks.accepted[-1][1])
+    assert client.post("/api/backtest/run", json={"symbols": ["AAPL"], "days": MAX_DAYS + 1}).status_code == 400
 
 
 def test_training_without_symbols_is_the_watch_list(client: Any, services: FakeServices) -> None:
