@@ -50,7 +50,7 @@ def decide(view: MarketView, book: Book, context: Context, limits: RiskLimits, p
     orders, refusals = _orders(case, next_risk.trading_state)
     return Decision(
         decided_at=view.decided_at,
-        cancels=_cancels(book, orders),
+        cancels=_cancels(book, orders, next_risk.trading_state),
         orders=orders,
         records=_records(case, orders, refusals),
         risk=next_risk,
@@ -269,15 +269,19 @@ def _room(view: MarketView, book: Book, state: TradingState) -> Room:
     )
 
 
-def _cancels(book: Book, orders: tuple[ValidatedOrder, ...]) -> tuple[str, ...]:
-    """Entries left over from an earlier cycle, and the protective legs that hold the units an exit is about to sell."""
+def _cancels(book: Book, orders: tuple[ValidatedOrder, ...], state: TradingState) -> tuple[str, ...]:
+    """Entries whose slot is over (all of them where entries are forbidden), and the protective legs that hold the units an
+    exit is about to sell."""
     leaving = {validated.order.symbol for validated in orders if validated.order.purpose is Purpose.EXIT}
     return tuple(
         order.client_order_id
         for order in book.open_orders
         if order.at_venue
         and not order.external
-        and (order.purpose is Purpose.ENTRY or (order.protective and order.symbol in leaving))
+        and (
+            (order.purpose is Purpose.ENTRY and (order.stale or state is not TradingState.ACTIVE))
+            or (order.protective and order.symbol in leaving)
+        )
     )
 
 
