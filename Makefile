@@ -1,6 +1,6 @@
 # Alpha Trader: `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test check lock clean
+.PHONY: help up test replay check lock clean
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
@@ -35,6 +35,9 @@ up: $(VENV)/.ready ## Start everything on this machine; Ctrl-C stops it all
 test: $(VENV)/.ready-dev ## Everything a change must pass: make check, then the test suite
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/pytest -n 2
+
+replay: $(VENV)/.ready-dev ## The long campaign: 20 trading days of real bars, every promise checked (needs the data)
+	@REPLAY_DAYS=$${REPLAY_DAYS:-20} $(BIN)/pytest tests/trading/test_replay.py
 
 check: $(VENV)/.ready-dev ## Lint, format, types and import rules
 	@$(BIN)/ruff check app tests

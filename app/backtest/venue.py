@@ -90,6 +90,7 @@ class BacktestVenue:
                 quantity=o.quantity,
                 price=o.limit_price if o.side is Side.BUY else None,
                 protective=o.leg is not None,
+                stale=o.purpose is Purpose.ENTRY,  # decisions come once a slot: what is open is of an earlier one
             )
             for o in self._open.values()
         )

@@ -38,7 +38,7 @@ class MarketView:
 class OpenOrder:
     """An order that may still fill. quantity: units not yet filled. price: the most a buy may pay, None if unbounded.
     protective: a take-profit or stop-loss leg resting at the venue. at_venue: False while its fate is still to be
-    looked up. external: placed by a person; counted, never touched."""
+    looked up. external: placed by a person; counted, never touched. stale: an entry whose slot is over."""
 
     client_order_id: str
     symbol: str
@@ -49,6 +49,7 @@ class OpenOrder:
     protective: bool = False
     at_venue: bool = True
     external: bool = False
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,7 +86,7 @@ class Collector:
             previous_close_equity=account.previous_close_equity,
             buying_power=account.buying_power,
             positions=dict(portfolio.positions),
-            open_orders=tuple(_open_order(intent) for intent in self._database.unsettled_intents()),
+            open_orders=tuple(_open_order(intent, now) for intent in self._database.unsettled_intents()),
             risk=risk,
             entries_today=entries,
             exits_today=exits,
@@ -94,7 +94,7 @@ class Collector:
         )
 
 
-def _open_order(intent: IntentRecord) -> OpenOrder:
+def _open_order(intent: IntentRecord, now: datetime) -> OpenOrder:
     return OpenOrder(
         client_order_id=intent.client_order_id,
         symbol=intent.symbol,
@@ -105,4 +105,5 @@ def _open_order(intent: IntentRecord) -> OpenOrder:
         protective=intent.origin is IntentOrigin.LEG,
         at_venue=intent.venue_order_id is not None and intent.state is not OrderState.UNKNOWN,
         external=intent.origin is IntentOrigin.EXTERNAL,
+        stale=intent.purpose is Purpose.ENTRY and intent.expires_at is not None and now >= intent.expires_at,
     )

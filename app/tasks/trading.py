@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -25,7 +26,7 @@ def smart_trading_pipeline(self: Task) -> None:
     """Run the cycle of the present slot. A tick of beat leaves a cycle row; what a person asked for has a task record too."""
     held = services()
     if find_record(held.database, self.request.id) is not None:
-        run_recorded(self.request.id, "trading_cycle", _manual_cycle, scheduled={})
+        run_recorded(self.request.id, "trading_cycle", partial(_manual_cycle, request_id=self.request.id), scheduled={})
     else:
         _scheduled_cycle(held)
     _ring_outbox(self)
@@ -46,8 +47,15 @@ def _scheduled_cycle(held: Services) -> None:
         metrics.observe_task("trading_cycle", state, watch.total())
 
 
-def _manual_cycle(held: Services, params: Mapping[str, Any], progress: Progress) -> Mapping[str, Any]:  # noqa: ARG001
-    report = held.trading.run_cycle(trigger="manual")
+def _manual_cycle(
+    held: Services,
+    params: Mapping[str, Any],  # noqa: ARG001
+    progress: Progress,  # noqa: ARG001
+    *,
+    request_id: str,
+) -> Mapping[str, Any]:
+    """A cycle of its own beside the slot's; the request's id keeps a redelivered message from running it twice."""
+    report = held.trading.run_cycle(trigger="manual", request_id=request_id)
     result: Mapping[str, Any] = plain(report)
     return result
 

@@ -27,7 +27,7 @@ def signal(path: SymbolPath) -> dict[str, Any]:
 
 @api.post("/api/trading/auto/start", summary="Run a trading cycle now", responses={202: Accepted})
 def start_cycle(body: EmptyBody) -> Response:  # noqa: ARG001 - its presence refuses unexpected fields
-    """Run one cycle by hand. A cycle that already ran for the present slot is not run twice."""
+    """Run one cycle by hand, beside the scheduled one of the present slot."""
     return accept("trading_cycle", {"trigger": "manual"})
 
 

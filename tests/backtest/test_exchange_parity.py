@@ -116,6 +116,7 @@ def open_order(order: SimOrder) -> OpenOrder:
         quantity=order.quantity or Decimal(0),
         price=order.limit_price if order.side.sign > 0 else None,
         protective=order.leg is not None,
+        stale=order.side.sign > 0,
     )
 
 

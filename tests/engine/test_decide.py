@@ -216,6 +216,13 @@ def test_left_over_entries_are_cancelled_but_never_those_of_a_person_or_of_unkno
     assert decision.cancels == ()
 
 
+@pytest.mark.parametrize("state", list(TradingState))
+def test_an_entry_of_the_present_slot_rests_unless_entries_are_forbidden(state: TradingState) -> None:
+    quotes = {"A": Quote()}
+    book = book_of(open_orders=(open_order("A", stale=False),), risk=risk_of(state))
+    assert decided(quotes, book).cancels == (() if state is TradingState.ACTIVE else ("A-entry",))
+
+
 @pytest.mark.parametrize("state", [TradingState.REDUCING, TradingState.HALTED, TradingState.FLATTENING])
 def test_entries_need_the_active_state(state: TradingState) -> None:
     quotes = {"A": Quote(price=94.0), "B": Quote(expected=0.05)}

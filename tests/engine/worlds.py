@@ -99,6 +99,7 @@ def open_order(symbol: str, *, purpose: Purpose = Purpose.ENTRY, **changes: obje
         purpose=purpose,
         quantity=Decimal(10),
         price=Decimal(100) if purpose is Purpose.ENTRY else None,
+        stale=purpose is Purpose.ENTRY,
     )
     return replace(base, **changes)  # type: ignore[arg-type]
 

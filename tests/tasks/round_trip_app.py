@@ -22,7 +22,7 @@ def _note(line: str) -> None:
 
 
 class _Trading:
-    def run_cycle(self, *, trigger):
+    def run_cycle(self, *, trigger, request_id=""):
         _note(f"cycle-{trigger}")
         return SimpleNamespace(cycle_id="c", outcome="completed", detail="")
 

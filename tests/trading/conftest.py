@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -27,8 +26,6 @@ def exchange(served: Exchange) -> Exchange:
 
 
 @pytest.fixture
-def ledger_database(tmp_path: Path) -> Iterator[DatabaseService]:
-    service = DatabaseService(Database(f"sqlite:///{tmp_path / 'ledger.db'}"), WallClock())
-    service.migrate()
-    yield service
-    service.close()
+def ledger_database(database: Database) -> DatabaseService:
+    """An empty ledger, once on each database."""
+    return DatabaseService(database, WallClock())

@@ -116,6 +116,17 @@ def test_one_slot_runs_once(exchange: Exchange, ledger_database: DatabaseService
     assert len(exchange.ledger()["orders"]) == 3 * first.orders
 
 
+def test_a_cycle_by_hand_runs_beside_the_slots_own_and_disturbs_nothing(
+    exchange: Exchange, ledger_database: DatabaseService, tmp_path: Path
+) -> None:
+    system = build_system(exchange, ledger_database, tmp_path, forecaster=scripted(tmp_path, RISING))
+    first = system.trading.run_cycle()
+    by_hand = system.trading.run_cycle("manual", request_id="7f3a")
+    again = system.trading.run_cycle("manual", request_id="7f3a")
+    assert (first.orders, by_hand.outcome, by_hand.orders, again.outcome) == (7, "completed", 0, "already_done")
+    assert {o["status"] for o in exchange.ledger()["orders"]} == {"new", "held"}
+
+
 def test_outside_the_session_nothing_is_sent(exchange: Exchange, ledger_database: DatabaseService, tmp_path: Path) -> None:
     system = build_system(exchange, ledger_database, tmp_path, forecaster=scripted(tmp_path, RISING))
     exchange.move(advance_seconds=7 * 3600)

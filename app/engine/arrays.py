@@ -1,0 +1,90 @@
+"""From the values a decision is given to the arrays its rules are compiled for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.domain.forecast import Forecast
+from app.domain.order import Purpose
+from app.domain.trading_state import RiskState
+from app.engine.decision import Book, Context, MarketView
+from app.engine.rules import Holdings, Market, Money
+from app.risk.breakers import Cause, Standing
+
+
+def expected_return_now(forecast: Forecast, price: float) -> float:
+    """The daily forecast seen from the present price: target / price - 1, a fraction (decision 9)."""
+    return forecast.target_price / price - 1.0 if price > 0.0 else math.nan
+
+
+def market_arrays(view: MarketView, context: Context) -> Market:
+    """The market side; a symbol without trading rules counts as not tradable."""
+    n = len(view.symbols)
+    expected, confidence = np.full(n, np.nan), np.full(n, np.nan)
+    for i, symbol in enumerate(view.symbols):
+        forecast = view.forecasts.get(symbol)
+        if isinstance(forecast, Forecast):
+            expected[i] = expected_return_now(forecast, float(view.price[i]))
+            confidence[i] = forecast.confidence
+    rules = [context.instruments.get(symbol) for symbol in view.symbols]
+    known = np.array([1.0 if rule is not None and rule.tradable else 0.0 for rule in rules])
+    return Market(
+        price=view.price,
+        age_seconds=view.age_seconds,
+        volatility=view.volatility,
+        tradable=view.tradable * known,
+        expected_return=expected,
+        confidence=confidence,
+        step=np.array([float(rule.quantity_step) if rule else 1.0 for rule in rules]),
+        minimum_notional=np.array([float(rule.minimum_notional) if rule else 1.0 for rule in rules]),
+    )
+
+
+def holdings_arrays(symbols: Sequence[str], book: Book) -> Holdings:
+    """The book side, in the order of `symbols`; protective legs are no exits on their way."""
+    at = {symbol: i for i, symbol in enumerate(symbols)}
+    columns = {name: np.zeros(len(symbols)) for name in Holdings._fields}
+    for symbol, position in book.positions.items():
+        if symbol in at:
+            columns["quantity"][at[symbol]] = float(position.quantity)
+            columns["entry"][at[symbol]] = float(position.average_entry_price)
+    for order in book.open_orders:
+        i = at.get(order.symbol)
+        if i is None or order.protective:
+            continue
+        if order.purpose is Purpose.ENTRY:
+            columns["pending_buy"][i] += float(order.quantity)
+            columns["pending_price"][i] = max(columns["pending_price"][i], float(order.price or 0))
+        else:
+            columns["pending_exit"][i] = 1.0
+    for name, counts in (("entries_today", book.entries_today), ("exits_today", book.exits_today)):
+        for symbol, count in counts.items():
+            if symbol in at:
+                columns[name][at[symbol]] = count
+    return Holdings(**columns)
+
+
+def money_numbers(view: MarketView, book: Book, risk: RiskState) -> Money:
+    """The account; its equity counts as unknown while the books differ or a holding cannot be judged."""
+    unjudged = set(book.positions) - set(view.symbols)
+    return Money(
+        cash=float(book.cash),
+        equity=math.nan if unjudged or not book.reconciled else float(book.equity),
+        baseline=float(risk.baseline_equity),
+        buying_power=float(book.buying_power),
+    )
+
+
+def standing_numbers(risk: RiskState) -> Standing:
+    """The risk state; a cause we do not know is a person's."""
+    causes = {cause.code: int(cause) for cause in Cause}
+    return Standing(
+        state=int(risk.trading_state),
+        cause=causes.get(risk.cause, int(Cause.OPERATOR)),
+        until=risk.until.timestamp() if risk.until else math.nan,
+        suspected_at=risk.suspected_at.timestamp() if risk.suspected_at else math.nan,
+        high_water=float(risk.high_water_equity),
+    )

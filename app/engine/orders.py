@@ -1,0 +1,125 @@
+"""From the rules' answer to orders: exact terms, the exact last check, and what has to be cancelled before."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+
+import numpy as np
+
+from app.domain.errors import InvalidInput
+from app.domain.instrument import Instrument
+from app.domain.order import Order, OrderType, Purpose, Side, TimeInForce, ValidatedOrder, client_order_id
+from app.domain.reason import Reason
+from app.domain.trading_state import TradingState
+from app.engine.case import Case
+from app.engine.decision import Book, MarketView
+from app.engine.rules import BUY, NOTHING, SELL
+from app.risk.checks import Refusal, Room, validate
+
+
+def write_orders(case: Case, state: TradingState) -> tuple[tuple[ValidatedOrder, ...], dict[str, Refusal]]:
+    """Exits first, then entries by rank, each checked exactly against the room the ones before it left."""
+    room = _room(case.view, case.book, state)
+    refusals: dict[str, Refusal] = {}
+    orders: list[ValidatedOrder] = []
+    action, rank = case.outcome.action, case.market.expected_return
+    for i in sorted(np.flatnonzero(action != NOTHING).tolist(), key=lambda i: (action[i] == BUY, -rank[i])):
+        symbol = case.view.symbols[i]
+        instrument = case.context.instruments.get(symbol)
+        if instrument is None:
+            refusals[symbol] = Refusal("instrument", "the venue does not list this symbol")
+            continue
+        try:
+            order = _exit(case, i) if action[i] == SELL else _entry(case, i, instrument)
+        except InvalidInput as fault:  # a price below the smallest tick, a size beyond Decimal's reach
+            refusals[symbol] = Refusal("order_terms", fault.message)
+            continue
+        checked = validate(order, instrument, room, case.limits)
+        if isinstance(checked, Refusal):
+            refusals[symbol] = checked
+        else:
+            validated, room = checked
+            orders.append(validated)
+    return tuple(orders), refusals
+
+
+def _exit(case: Case, i: int) -> Order:
+    symbol = case.view.symbols[i]
+    return Order(
+        client_order_id=_identity(case, symbol, Side.SELL, Purpose.EXIT),
+        symbol=symbol,
+        side=Side.SELL,
+        quantity=case.book.positions[symbol].quantity,
+        purpose=Purpose.EXIT,
+        reason=Reason(int(case.outcome.reason[i])).code,
+    )
+
+
+def _entry(case: Case, i: int, instrument: Instrument) -> Order:
+    symbol, limits = case.view.symbols[i], case.limits
+    price = Decimal(repr(float(case.view.price[i])))
+    return Order(
+        client_order_id=_identity(case, symbol, Side.BUY, Purpose.ENTRY),
+        symbol=symbol,
+        side=Side.BUY,
+        quantity=instrument.quantity_down(float(case.outcome.quantity[i])),
+        purpose=Purpose.ENTRY,
+        reason=Reason(int(case.outcome.reason[i])).code,
+        type=OrderType.LIMIT,
+        # Good till cancelled, because the protective legs inherit it and must outlive the day; an entry that has not
+        # filled by the next cycle is cancelled by that cycle's decision.
+        time_in_force=TimeInForce.GTC,
+        limit_price=instrument.price_down(price * (1 + _exact(limits.price_collar_fraction))),
+        take_profit_price=instrument.price_up(price * (1 + _exact(limits.take_profit_fraction))),
+        stop_loss_price=instrument.price_up(price * (1 - _exact(limits.stop_loss_fraction))),
+    )
+
+
+def _identity(case: Case, symbol: str, side: Side, purpose: Purpose) -> str:
+    context = case.context
+    return client_order_id(
+        account=context.account_id,
+        strategy=context.strategy,
+        decided_for=context.cycle_id,
+        symbol=symbol,
+        side=side,
+        purpose=purpose,
+    )
+
+
+def _room(view: MarketView, book: Book, state: TradingState) -> Room:
+    prices = {s: Decimal(repr(float(p))) for s, p in zip(view.symbols, view.price, strict=True) if math.isfinite(p)}
+    held_value = sum((p.quantity * prices.get(s, p.average_entry_price) for s, p in book.positions.items()), Decimal(0))
+    entries = [o for o in book.open_orders if o.purpose is Purpose.ENTRY]
+    open_value = sum((o.quantity * (o.price or prices.get(o.symbol, Decimal(0))) for o in entries), Decimal(0))
+    # An amount that is no number leaves no room at all.
+    known = all(amount.is_finite() for amount in (book.equity, book.cash, book.buying_power, held_value))
+    return Room(
+        state=state,
+        equity=min(book.equity, book.cash + held_value) if known else Decimal(0),
+        gross_value=held_value + open_value,
+        buying_power=min(book.buying_power, book.cash) if known else Decimal(0),
+        positions=frozenset(book.positions) | {o.symbol for o in entries},
+        held={s: p.quantity for s, p in book.positions.items()},
+    )
+
+
+def cancels(book: Book, orders: tuple[ValidatedOrder, ...], state: TradingState) -> tuple[str, ...]:
+    """Entries whose slot is over (all of them where entries are forbidden), and the protective legs that hold the units an
+    exit is about to sell."""
+    leaving = {validated.order.symbol for validated in orders if validated.order.purpose is Purpose.EXIT}
+    return tuple(
+        order.client_order_id
+        for order in book.open_orders
+        if order.at_venue
+        and not order.external
+        and (
+            (order.purpose is Purpose.ENTRY and (order.stale or state is not TradingState.ACTIVE))
+            or (order.protective and order.symbol in leaving)
+        )
+    )
+
+
+def _exact(fraction: float) -> Decimal:
+    return Decimal(repr(fraction))
