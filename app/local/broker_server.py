@@ -6,6 +6,7 @@ Its append-only file keeps queued messages over a kill. It listens on the loopba
 from __future__ import annotations
 
 import os
+import random
 import re
 import secrets
 import shutil
@@ -13,11 +14,13 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from app.domain.errors import ConfigurationError
 
 _CONF, _PID = "broker.conf", "broker.pid"
+_SERVER_PORTS = range(20_000, 32_000)
 
 
 class BrokerServer:
@@ -116,10 +119,13 @@ def find_server() -> Path:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of the loopback address that nobody uses at this moment. It lies below the ports that systems give to
+    outgoing connections, so that a server that is started again finds it free again."""
+    for port in random.sample(_SERVER_PORTS, 200):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ConfigurationError("no free port between 20000 and 32000 on 127.0.0.1")
 
 
 def _title(pid: int) -> str:

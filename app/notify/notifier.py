@@ -116,12 +116,12 @@ class Notifier:
         """None when the channel took it, else why not."""
         if not self._webhook:
             return None
+        if self._channel is None:
+            self._channel = discord.channel(self._webhook)  # outside the clock: it loads the library, on first use only
         outcome: list[str | None] = []
 
         def post() -> None:
             try:
-                if self._channel is None:
-                    self._channel = discord.channel(self._webhook)
                 outcome.append(None if self._channel.send(body=text) else "the channel refused the message")
             except Exception as fault:  # noqa: BLE001 - a channel may fail in any way; trading must not notice
                 outcome.append(self._redactor.text(f"{type(fault).__name__}: {fault}")[:200])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +17,8 @@ from typing import Any
 
 import psutil
 import requests
+
+from app.local.broker_server import free_port
 
 ROOT = Path(__file__).parents[2]
 SYMBOLS = "AAPL MSFT GOOGL TSLA SPY NVDA"
@@ -119,7 +120,7 @@ def installed(
         rows = "".join(f"{symbol},{value},0.9\n" for symbol, value in forecasts.items())
         path.write_text("symbol,expected_return,confidence\n" + rows)
         environment["FORECASTS_FILE"] = str(path)
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "app.cli", "up", "--symbols", SYMBOLS, "--port", str(port), *arguments]
     with (directory / "output.txt").open("a") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True)
@@ -134,9 +135,3 @@ def installed(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from app.domain.errors import ConfigurationError
+from app.local.broker_server import free_port
 from app.simulator.server import SimulatorOptions, serve
 from app.simulator.world import World
 
@@ -92,14 +93,6 @@ def start(port, state, speed=0.0):
         except (requests.ConnectionError, requests.Timeout):
             time.sleep(0.05)
     return process
-
-
-def free_port():
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.mark.processes
