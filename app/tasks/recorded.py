@@ -18,6 +18,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from app.celery_config import UNFINISHED, TaskRecord
 from app.domain.errors import AlphaTraderError, Conflict, NotFound
+from app.runtime import metrics
 from app.tasks.process import Database, Services, services
 
 Progress = Callable[[int, int, str], None]
@@ -44,6 +45,8 @@ def run_recorded(message_id: str, kind: str, work: Work, *, scheduled: Mapping[s
         _fail(database, record.task_id, "the process that ran it died; start it again")
         return database.task(record.task_id)
     database.start_task(record.task_id)
+    metrics.observe_task(kind, "started")
+    began = time.monotonic()
     log = _log.bind(task_id=record.task_id, kind=kind)
     log.info("task_started")
     try:
@@ -59,7 +62,9 @@ def run_recorded(message_id: str, kind: str, work: Work, *, scheduled: Mapping[s
     except Exception as fault:  # the edge of the process: the record must not stay running
         log.exception("task_broke")
         _fail(database, record.task_id, f"{type(fault).__name__}: {fault}")
-    return database.task(record.task_id)
+    ended = database.task(record.task_id)
+    metrics.observe_task(kind, "finished" if ended.state == "done" else "failed", time.monotonic() - began)
+    return ended
 
 
 def _fail(database: Database, task_id: str, error: str) -> None:
@@ -85,7 +90,9 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item) for item in value]
-    if isinstance(value, (datetime, date)):
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, (Decimal, Path)):
         return str(value)
