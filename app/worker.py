@@ -6,6 +6,7 @@ Light on purpose: the parent of a worker's pool imports no services and no model
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -13,6 +14,7 @@ from celery.signals import beat_init, setup_logging
 
 from app.celery_config import make_celery
 from app.config import settings
+from app.domain.errors import ConfigurationError
 from app.tasks import process
 
 if TYPE_CHECKING:
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 
 UPKEEP_ROLE = "worker-upkeep"
 
-app = make_celery(settings())
+try:
+    app = make_celery(settings())
+except ConfigurationError as _fault:
+    sys.exit(_fault.message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
