@@ -1,12 +1,15 @@
 """How gunicorn serves the API: one process, eight threads, everything from settings and GUNICORN_* variables."""
 
+import json
 import os
 import socket
 import struct
 import sys
+import uuid
 from logging import getLogger
 from typing import Any
 
+from gunicorn import util
 from gunicorn.glogging import Logger
 
 from app.config import settings
@@ -61,6 +64,30 @@ class StructuredLogger(Logger):  # type: ignore[misc]
 
 
 logger_class = StructuredLogger
+
+
+def _json_error(client: Any, status: int, reason: str, message: str) -> None:
+    body = json.dumps(
+        {
+            "error": {
+                "code": reason.lower().replace(" ", "_"),
+                "message": message or reason,
+                "hint": "The request could not be read as HTTP; the paths and their parameters are listed at /openapi.",
+                "details": {},
+                "request_id": uuid.uuid4().hex,
+            }
+        }
+    )
+    head = (
+        f"HTTP/1.1 {status} {reason}",
+        "Connection: close",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    )
+    util.write_nonblock(client, "\r\n".join((*head, "", body)).encode("latin-1"))
+
+
+util.write_error = _json_error  # what is refused before the application sees it has the one shape of an error too
 
 
 def when_ready(server: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
@@ -89,34 +89,52 @@ def simulator(
     cash: Annotated[str, typer.Option(metavar="AMOUNT", help="Money to begin with.")] = "100000",
     state: Annotated[Path | None, typer.Option(help="File that keeps orders, fills and the clock over a restart.")] = None,
     skip_closed: Annotated[bool, typer.Option(help="Jump from each close to the next open.")] = True,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say whether data, symbols and start can be used, and end.")
+    ] = False,
 ) -> None:
     """Run the simulated exchange alone: an Alpaca-compatible server. With speed 0 its clock moves by POST /sim/clock only."""
     from app.simulator.options import SimulatorOptions
+    from app.simulator.server import check as check_market
     from app.simulator.server import serve
 
-    serve(
-        SimulatorOptions(
-            host=host,
-            port=port,
-            data=_file(data),
-            start=_date(start),
-            speed=speed,
-            seed=seed,
-            symbols=_symbols(symbols) or (),
-            cash=_amount(cash) or Decimal(100_000),
-            state_file=state,
-            skip_closed=skip_closed,
-        )
+    options = SimulatorOptions(
+        host=host,
+        port=port,
+        data=_file(data),
+        start=_date(start),
+        speed=speed,
+        seed=seed,
+        symbols=_symbols(symbols) or (),
+        cash=_amount(cash) or Decimal(100_000),
+        state_file=state,
+        skip_closed=skip_closed,
     )
+    if check:
+        _out.print(escape(check_market(options)), soft_wrap=True)
+    else:
+        serve(options)
 
 
 @cli.command(epilog="Example: trader train --symbols 'AAPL MSFT'")
 def train(symbols: Symbols = None) -> None:
     """Train the models of every symbol now, on bars up to the venue's clock, in this process."""
+    chosen = _symbols(symbols)
     with _services() as services, _bar("training") as show:
-        bars, at = services.alpaca.training_bars(_symbols(symbols) or services.settings.watchlist)
+        bars, at = services.alpaca.training_bars(chosen)
         reports = services.ai.train_batch(bars, at=at, progress=show)
-    _rows(f"trained on bars known by {at:%Y-%m-%d %H:%M} UTC", reports)
+    _out.print(f"trained on bars known by {at:%Y-%m-%d %H:%M} UTC")
+    _rows(
+        {
+            "symbol": report.symbol,
+            "rows": report.rows if report.trained else "",
+            "parameters": report.params_source if report.trained else "",
+            "error beside forecasting 0": f"{report.scores.mse_over_zero:.3f}" if report.scores else "",
+            "not trained because": report.reason or "",
+        }
+        for report in reports
+    )
+    _end_well(any(report.trained for report in reports))
 
 
 @cli.command(epilog="Example: trader tune --symbols AAPL --trials 30")
@@ -124,10 +142,21 @@ def tune(
     symbols: Symbols = None, trials: Annotated[int, typer.Option(min=1, max=1000, help="Trials per symbol.")] = 20
 ) -> None:
     """Search better parameters for every symbol; the next training uses them."""
+    chosen = _symbols(symbols)
     with _services() as services, _bar("tuning") as show:
-        bars, at = services.alpaca.training_bars(_symbols(symbols) or services.settings.watchlist)
+        bars, at = services.alpaca.training_bars(chosen)
         reports = services.optimizer.tune(bars, at=at, trials=trials, progress=show)
-    _rows(f"tuned on bars known by {at:%Y-%m-%d %H:%M} UTC", reports)
+    _out.print(f"tuned on bars known by {at:%Y-%m-%d %H:%M} UTC")
+    _rows(
+        {
+            "symbol": report.symbol,
+            "loss": f"{report.tuned.loss:.4g}" if report.tuned else "",
+            "loss of the defaults": f"{report.tuned.default_loss:.4g}" if report.tuned else "",
+            "not tuned because": report.reason or "",
+        }
+        for report in reports
+    )
+    _end_well(any(report.tuned for report in reports))
 
 
 @cli.command(epilog="Example: trader backtest --symbols 'AAPL MSFT SPY' --days 252 --capital 100000")
@@ -157,7 +186,7 @@ def status() -> None:
     from app.config import settings
     from app.local.installation import running
     from app.local.terminal import new_york
-    from app.local.up import open_ledger
+    from app.local.up import log_to, open_ledger
 
     known = running(settings().state_dir)
     if known is None:
@@ -166,6 +195,7 @@ def status() -> None:
     _out.print(f"running: pid {known['pid']}, {known['mode']} mode, {known['url']}")
     table = Table("slot (New York)", "outcome", "detail", box=None, title_justify="left")
     with _adopted(known["environment"]) as chosen:
+        log_to(chosen.logs_dir / "trader.log")
         for cycle in open_ledger(chosen).cycles(10):
             table.add_row(new_york(cycle.slot), str(cycle.outcome or cycle.state), escape(cycle.detail[:80]))
     _out.print(table)
@@ -180,7 +210,7 @@ def version() -> None:
 def main() -> None:
     """Entry point: an error raised on purpose is one red line and exit code 1, never a traceback."""
     try:
-        cli()
+        cli(prog_name="trader")
     except AlphaTraderError as fault:
         _errors.print(f"[bold red]{escape(fault.message)}[/]", soft_wrap=True)
         if isinstance(fault, TryAgain):
@@ -202,12 +232,14 @@ def _services() -> Any:
     """All services, on the venue of the installation that runs here, else on that of the settings."""
     from app.config import settings
     from app.local.installation import running
+    from app.local.up import log_to
     from app.wiring import build
 
     known = running(settings().state_dir)
     if known:
         os.environ.update(known["environment"])
         settings.cache_clear()
+    log_to(settings().logs_dir / "trader.log")
     services = build(settings())
     try:
         yield services
@@ -225,15 +257,20 @@ def _bar(title: str) -> Any:
         yield show
 
 
-def _rows(title: str, reports: Any) -> None:
-    """A table of reports: one row each, a column per plain field."""
-    from app.tasks.recorded import plain
-
-    rows = [{k: v for k, v in plain(report).items() if not isinstance(v, (dict, list))} for report in reports]
-    table = Table(*(rows[0] if rows else ["nothing"]), title=title, title_justify="left", box=None)
-    for row in rows:
-        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else escape(str(v))[:60] for v in row.values()))
+def _rows(rows: Iterable[Mapping[str, object]]) -> None:
+    """A table; its columns are those that say something in any row."""
+    kept = list(rows)
+    columns = [name for name in (kept[0] if kept else ()) if any(row[name] != "" for row in kept)]
+    table = Table(*columns, box=None)
+    for row in kept:
+        table.add_row(*(escape(str(row[name])) for name in columns))
     _out.print(table)
+
+
+def _end_well(well: bool) -> None:
+    """Exit code 1 when nothing was achieved."""
+    if not well:
+        raise typer.Exit(1)
 
 
 def _figures(title: str, result: Mapping[str, Any]) -> None:

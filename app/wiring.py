@@ -80,7 +80,7 @@ def build(settings: Settings) -> Services:
         limits=settings.limits,
         policy=settings.policy,
         cycle_seconds=settings.trading_cycle_seconds,
-        history=lambda symbols: alpaca.training_bars(symbols)[0],
+        history=lambda symbols: {s: bars for s, bars in alpaca.training_bars(symbols)[0].items() if len(bars)},
         calendar=alpaca.calendar,
     )
     return Services(

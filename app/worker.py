@@ -6,6 +6,7 @@ Light on purpose: the parent of a worker's pool imports no services and no model
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -14,6 +15,7 @@ from celery.signals import beat_init, setup_logging, worker_ready
 
 from app.celery_config import make_celery
 from app.config import settings
+from app.domain.errors import ConfigurationError
 from app.runtime import metrics
 from app.tasks import process
 
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
 
 UPKEEP_ROLE = "worker-upkeep"
 
-app = make_celery(settings())
+try:
+    app = make_celery(settings())
+except ConfigurationError as _fault:
+    sys.exit(_fault.message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

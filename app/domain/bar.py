@@ -61,6 +61,22 @@ class BarSeries:
         )
 
 
+def no_bars(symbol: str, timeframe: str = DAILY) -> BarSeries:
+    """The series of a symbol nobody has bars of."""
+    seconds, numbers = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float64)
+    return BarSeries(
+        symbol=symbol,
+        timeframe=timeframe,
+        timestamp=seconds,
+        known_at=seconds,
+        open=numbers,
+        high=numbers,
+        low=numbers,
+        close=numbers,
+        volume=numbers,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """The newest trade of a symbol as the venue reports it. price: NaN when the venue had none."""

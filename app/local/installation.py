@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 import urllib.request
@@ -21,10 +22,11 @@ from app.domain.errors import ConfigurationError
 from app.local.broker_server import BrokerServer, free_port
 from app.local.exchange_link import ExchangeLink
 from app.local.processes import Role, Supervisor
-from app.local.session import RUNNING_FILE, InstanceLock, Run, Wish, open_run, run_environment, write_private
+from app.local.session import RUNNING_FILE, InstanceLock, Market, Run, Wish, open_run, run_environment, write_private
 from app.local.terminal import Terminal
 
 STOP_SECONDS = 9.0
+_CHECK_SECONDS = 120.0
 _CELERY = (sys.executable, "-m", "celery", "-A", "app.worker")
 # One thread per library call and few allocator arenas: the processes share a small machine.
 _FRUGAL = {"MALLOC_ARENA_MAX": "2", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
@@ -80,7 +82,7 @@ class Installation:
         """Choose the run and the ports, and write the settings of the processes. Faults show before anything starts."""
         _check_port(self.settings.api_host, self._port)
         if self.simulated:
-            self.run = open_run(self.settings.state_dir, self._wish, self.settings.watchlist, at=self._at)
+            self.run = open_run(self.settings.state_dir, self._wish, self.settings.watchlist, at=self._at, check=_check_market)
             url = f"http://127.0.0.1:{free_port()}"
             self.environment = run_environment(self.run, self.settings, url)
             self.exchange = ExchangeLink(url)
@@ -172,12 +174,8 @@ class Installation:
     def _exchange_command(self, run: Run) -> tuple[str, ...]:
         market = run.market
         port = self.environment["ALPACA_TRADING_URL"].rsplit(":", 1)[1]
-        command = [sys.executable, "-m", "app.cli", "simulator", "--host", "127.0.0.1", "--port", port, "--speed", "0"]
-        command += ["--seed", str(market.seed), "--cash", market.cash, "--symbols", " ".join(market.symbols)]
-        command += ["--state", str((run.directory / "exchange.db").resolve())]
-        command += ["--data", market.data] if market.data else []
-        command += ["--start", market.start] if market.start else []
-        return tuple(command)
+        state = str((run.directory / "exchange.db").resolve())
+        return (*_simulator(market), "--host", "127.0.0.1", "--port", port, "--speed", "0", "--state", state)
 
     def _start(
         self,
@@ -207,6 +205,25 @@ class Installation:
 
     def _stop_soon(self, _number: int, _frame: Any) -> None:
         self._asked_to_stop = True
+
+
+def _simulator(market: Market) -> tuple[str, ...]:
+    command = [sys.executable, "-m", "app.cli", "simulator", "--seed", str(market.seed), "--cash", market.cash]
+    command += ["--symbols", " ".join(market.symbols)]
+    command += ["--data", market.data] if market.data else []
+    command += ["--start", market.start] if market.start else []
+    return tuple(command)
+
+
+def _check_market(market: Market) -> None:
+    """Raise ConfigurationError, in the exchange's words, when it could not be started on this market."""
+    if not market.data and not market.start:
+        return  # the generated market needs nothing
+    command = (*_simulator(market), "--check")
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=_CHECK_SECONDS, check=False)  # noqa: S603 - our own
+    if checked.returncode:
+        said = checked.stderr.strip().splitlines() or [f"the exchange ended with code {checked.returncode}"]
+        raise ConfigurationError(said[-1])
 
 
 def _node_health(answers: Callable[[str], bool], node: str) -> Callable[[int], bool]:

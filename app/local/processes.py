@@ -23,6 +23,7 @@ from app.domain.errors import AlphaTraderError
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 _CALM_SECONDS = 60.0  # a role that ran this long starts its count of crashes anew
 _LOG_BYTES = 20_000_000
+_CRASHES_AT_START = 3  # a role that never came up and ends again and again will not come up
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -52,6 +53,7 @@ class _Run:
     crashes: int = 0
     due_at: float = 0.0
     exits: deque[int] = field(default_factory=lambda: deque(maxlen=10))
+    log_from: int = 0
 
 
 class Supervisor:
@@ -66,7 +68,7 @@ class Supervisor:
 
     def start(self, role: Role) -> None:
         """Start a role; does not wait for its health."""
-        run = self._runs[role.name] = _Run(role)
+        run = self._runs[role.name] = _Run(role, log_from=_size(self._logs / f"{role.name}.log"))
         self._spawn(run)
 
     def await_health(self, name: str, pause: Callable[[float], None]) -> float:
@@ -74,6 +76,8 @@ class Supervisor:
         run = self._runs[name]
         deadline = time.monotonic() + run.role.start_seconds
         while run.process is None or run.process.poll() is not None or not run.role.is_healthy(run.process.pid):
+            if run.crashes >= _CRASHES_AT_START:
+                raise RoleFailed(f"{name} ends each time it is started{self._log_end(name)}")
             if time.monotonic() > deadline:
                 raise RoleFailed(f"{name} did not come up in {run.role.start_seconds:.0f} s{self._log_end(name)}")
             pause(0.05)
@@ -123,6 +127,7 @@ class Supervisor:
         log = self._logs / f"{role.name}.log"
         if log.exists() and log.stat().st_size > _LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
+            run.log_from = 0
         with log.open("ab") as output:
             run.process = subprocess.Popen(  # noqa: S603 - our own commands
                 role.command,
@@ -150,10 +155,13 @@ class Supervisor:
     def _log_end(self, name: str) -> str:
         path = self._logs / f"{name}.log"
         try:
-            lines = path.read_text(errors="replace").splitlines()[-8:]
+            with path.open("rb") as file:
+                file.seek(self._runs[name].log_from if name in self._runs else 0)
+                written = file.read().decode(errors="replace").splitlines()
+            lines = list(dict.fromkeys(written))[-8:]  # each start may say the same
         except OSError:
             lines = []
-        return f"; {path} ends:\n" + "\n".join(f"    {line[:200]}" for line in lines)
+        return f"; {path} ends:\n" + "\n".join(f"    {line[:400]}" for line in lines)
 
 
 def _die_with(parent: int) -> Callable[[], None] | None:
@@ -177,6 +185,13 @@ def _signal_leader(process: subprocess.Popen[bytes] | None, number: int) -> None
 def _kill_group(pid: int) -> None:
     with suppress(ProcessLookupError, PermissionError):  # gone; on macOS a group of zombies answers with the latter
         os.killpg(pid, signal.SIGKILL)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _ended(code: int) -> str:

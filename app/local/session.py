@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -70,13 +70,19 @@ class Run:
     archived: Path | None
 
 
-def open_run(state_dir: Path, wish: Wish, watchlist: tuple[str, ...], *, at: datetime) -> Run:
-    """The saved run, or a new one when a start, or other data, seed, symbols or cash than the saved one's, are asked for."""
+def open_run(
+    state_dir: Path, wish: Wish, watchlist: tuple[str, ...], *, at: datetime, check: Callable[[Market], None] = lambda _: None
+) -> Run:
+    """The saved run, or a new one when a start, or other data, seed, symbols or cash than the saved one's, are asked for.
+
+    check: raises when a market cannot be replayed; asked before a new run takes the place of the saved one."""
     directory = state_dir / SIMULATED
     saved = _saved_market(directory)
     wanted = _wanted(saved, wish, watchlist)
     resumed = saved is not None and wish.start is None and wanted == saved
     archived = None
+    if not resumed:
+        check(wanted)
     if not resumed and directory.exists() and any(directory.iterdir()):
         archived = state_dir / ARCHIVE / f"{at:%Y%m%dT%H%M%S}"
         archived.parent.mkdir(parents=True, exist_ok=True)

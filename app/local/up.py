@@ -57,7 +57,7 @@ class _Course:
         self._greet()
         here.start_servers()
         self._settings = here.child_settings()
-        _log_to(self._settings.logs_dir / "trader.log")
+        log_to(self._settings.logs_dir / "trader.log")
         self._database = open_ledger(self._settings)
         self._celery: Celery = make_celery(self._settings)
         self._queue = CeleryTaskQueue(self._celery, self._database)
@@ -217,7 +217,7 @@ class _Course:
         return f"{finished} cycles are done"
 
 
-def _log_to(path: Path) -> None:
+def log_to(path: Path) -> None:
     """Send this process's own log to a file: the terminal belongs to the person."""
     path.parent.mkdir(parents=True, exist_ok=True)
     structlog.configure(

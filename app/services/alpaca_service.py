@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from app.domain.bar import DAILY, BarSeries, Snapshot
+from app.domain.bar import DAILY, BarSeries, Snapshot, no_bars
 from app.domain.errors import VenueError
 from app.domain.instrument import Instrument
 from app.domain.order import Fill, ValidatedOrder, VenueOrder
@@ -128,11 +128,13 @@ class AlpacaService:
         return self._history[1]
 
     def training_bars(self, symbols: Sequence[str] | None = None) -> tuple[dict[str, BarSeries], datetime]:
-        """(completed daily bars of several years, the venue's now): nothing later than the venue's clock."""
+        """(completed daily bars of several years, the venue's now): nothing later than the venue's clock. A symbol the venue
+        has no bars of comes with none, so that whoever works on them says so instead of leaving it out."""
         now = self.clock().now
-        bars = self._data.daily_bars(symbols or self._symbols, start=now - timedelta(days=TRAINING_DAYS), end=now)
+        wanted = tuple(symbols or self._symbols)
+        bars = self._data.daily_bars(wanted, start=now - timedelta(days=TRAINING_DAYS), end=now)
         self._database.save_bars(bars)
-        return bars, now
+        return {symbol: bars[symbol] if symbol in bars else no_bars(symbol) for symbol in wanted}, now
 
     def test_connection(self) -> dict[str, Any]:
         """Whether the venue answers, as whom, and how fast; never raises for a venue that does not."""

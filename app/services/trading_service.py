@@ -94,7 +94,8 @@ class TradingService:
             cycle_id, slot=slot, started_at=self._clock.now(), owner=this_process(), trigger=trigger, is_alive=is_alive
         )
         if claim is not ClaimOutcome.CLAIMED:
-            return CycleReport(cycle_id=cycle_id, outcome=claim.value)
+            detail = f"nothing was done: the cycle of {slot:%Y-%m-%d %H:%M:%S} UTC is {claim.value.replace('_', ' ')}"
+            return CycleReport(cycle_id=cycle_id, outcome=claim.value, detail=detail)
         with structlog.contextvars.bound_contextvars(cycle_id=cycle_id):
             return self._run_claimed(cycle_id, slot, venue_clock)
 

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.domain.errors import AlphaTraderError, Conflict
+from app.runtime.calendar import new_york_calendar
 from app.simulator import routes_control, routes_data, routes_trading
 from app.simulator.clock import pace
 from app.simulator.errors import (
@@ -28,11 +29,12 @@ from app.simulator.errors import (
     json_response,
 )
 from app.simulator.options import SimulatorOptions
+from app.simulator.source import open_market
 from app.simulator.world import World
 
 _log = structlog.get_logger(__name__)
 
-__all__ = ["SimulatorOptions", "build_app", "serve"]
+__all__ = ["SimulatorOptions", "build_app", "check", "serve"]
 
 
 def build_app(options: SimulatorOptions) -> Starlette:
@@ -62,6 +64,14 @@ def build_app(options: SimulatorOptions) -> Starlette:
     )
     app.state.world = world
     return app
+
+
+def check(options: SimulatorOptions) -> str:
+    """Name of the market these options replay. Raises InvalidInput when its data, symbols or start cannot be used."""
+    market, first = open_market(
+        data=options.data, symbols=options.symbols, start=options.start, seed=options.seed, calendar=new_york_calendar()
+    )
+    return f"{market.source.label}, {len(market.symbols)} symbols, from {first}"
 
 
 def serve(options: SimulatorOptions) -> None:

@@ -100,12 +100,14 @@ class ModelFiles:
     def load(self, symbol: str) -> PublishedModel:
         """The current model, every byte verified. Raises ModelRefused with the reason."""
         version = self.version(symbol)
-        try:
-            return self._read(symbol, version)
-        except ModelRefused:
-            if self.version(symbol) == version:
-                raise
-            return self._read(symbol, self.version(symbol))  # two newer versions were published while we read
+        while True:
+            try:
+                return self._read(symbol, version)
+            except ModelRefused:
+                newest = self.version(symbol)
+                if newest == version:
+                    raise
+                version = newest  # two newer versions were published while we read
 
     def publish(self, model: TrainedModel) -> str:
         """Write `model` beside the current version, then make it current; returns its version."""
@@ -167,7 +169,10 @@ class ModelFiles:
             raise ModelRefused("model_foreign", f"{symbol}: the model found here was trained for {manifest.symbol}")
         if manifest.feature_names != FEATURE_NAMES:
             raise ModelRefused("model_incompatible", f"{symbol}: the model was trained on other features; train it again")
-        foreign = {entry.name for entry in place.iterdir()} - {file.name for file in manifest.files} - {_MANIFEST}
+        try:
+            foreign = {entry.name for entry in place.iterdir()} - {file.name for file in manifest.files} - {_MANIFEST}
+        except FileNotFoundError:
+            raise ModelRefused("model_missing", f"{symbol}: the model was replaced while it was read") from None
         if foreign:
             raise ModelRefused("model_foreign", f"{symbol}: {min(foreign)!r:.60} does not belong to the model")
         members = tuple(_member(place, file, symbol) for file in manifest.files)

@@ -106,7 +106,7 @@ def _train(held: Services, params: Mapping[str, Any], progress: Progress) -> Map
         answers = held.ai.forecast(bars, at)
         bars = {symbol: series for symbol, series in bars.items() if _wants_model(answers.get(symbol))}
     reports = held.ai.train_batch(bars, at=at, progress=progress) if bars else []
-    return {"at": at, "trained": len(bars), "reports": reports}
+    return {"at": at, "trained": sum(report.trained for report in reports), "reports": reports}
 
 
 def _wants_model(answer: object) -> bool:

@@ -52,6 +52,9 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _QUIET_PATHS = frozenset({"/metrics", "/api/health", "/api/ready"})
 _POLICY = "default-src 'none'; frame-ancestors 'none'"
 _PAGE_POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+# There is one way to show the documentation, so nobody needs to choose one first.
+_TO_SWAGGER = """<!doctype html><html lang="en"><title>Alpha Trader</title>
+<meta http-equiv="refresh" content="0; url=swagger"><a href="swagger">The API, described</a></html>"""
 
 
 class Application(OpenAPI):
@@ -73,6 +76,7 @@ def create_app(services: Services) -> Application:
         static_folder=None,
     )
     app.url_map.merge_slashes = False
+    app.config["OPENAPI_HTML_STRING"] = _TO_SWAGGER
     app.config["MAX_CONTENT_LENGTH"] = request_body.LARGEST_BODY_BYTES
     app.extensions[EXTENSION] = services
     app.extensions["readiness"] = Readiness()

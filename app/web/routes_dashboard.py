@@ -54,9 +54,9 @@ def _parts(source: Services) -> dict[str, Callable[[], Any]]:
 
 
 def _latest_decisions(source: Services) -> Any:
-    cycle = source.database.latest_cycle()
-    cycle_id = getattr(cycle, "cycle_id", None)
-    return source.database.decisions(cycle_id=cycle_id, limit=1000) if cycle_id else []
+    # Of the newest cycle that has decided: the one under way, or one outside the session, has nothing to show.
+    newest = source.database.decisions(limit=1)
+    return source.database.decisions(cycle_id=getattr(newest[0], "cycle_id", None), limit=1000) if newest else []
 
 
 def _records(rows: Any) -> list[dict[str, Any]]:

@@ -222,8 +222,8 @@ def test_readers_always_see_a_whole_version(root: Path, model: TrainedModel) -> 
         while not stop.is_set():
             try:
                 store.load("AAPL")
-            except ModelRefused as refused:
-                faults.append(refused.detail)
+            except Exception as fault:  # noqa: BLE001 - any fault at all is one too many
+                faults.append(repr(fault))
 
     readers = [threading.Thread(target=read) for _ in range(2)]
     for reader in readers:

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from app.config import Settings
-from app.domain.errors import Conflict
+from app.domain.errors import Conflict, InvalidInput
 from app.local.session import InstanceLock, Wish, holder_pid, open_run, run_environment
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -94,3 +94,17 @@ def test_one_installation_per_directory_and_a_killed_one_lets_go(tmp_path):
     lock.take()
     lock.release()
     assert holder_pid(tmp_path) is None
+
+
+def test_a_market_that_cannot_be_replayed_leaves_the_saved_run_where_it_is(tmp_path):
+    first = open_run(tmp_path, Wish(), LIST, at=AT)
+    (first.directory / "alpha_trader.db").write_text("orders")
+
+    def refuse(_market):
+        raise InvalidInput("a start on 1900-01-01 is outside it")
+
+    with pytest.raises(InvalidInput):
+        open_run(tmp_path, Wish(start=date(1900, 1, 1)), LIST, at=AT, check=refuse)
+    again = open_run(tmp_path, Wish(), LIST, at=AT, check=refuse)
+    assert again.resumed
+    assert (again.directory / "alpha_trader.db").read_text() == "orders"

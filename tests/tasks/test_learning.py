@@ -154,7 +154,7 @@ def test_a_night_begins_at_23_utc_and_lasts_a_day():
 def test_plain_is_json():
     assert plain({"a": float("nan"), "b": AT, "c": (1, 2.5), "d": NightStep.TRAIN}) == {
         "a": None,
-        "b": "2024-01-03T23:00:00+00:00",
+        "b": "2024-01-03T23:00:00Z",
         "c": [1, 2.5],
         "d": "train",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -77,6 +78,7 @@ def test_public_pages(anyone: Any) -> None:
     answers.Ready.model_validate(anyone.get("/api/ready").json)
     assert b"alpha_trader_cycles" in anyone.get("/metrics").data
     assert anyone.get("/openapi/openapi.json").json["openapi"].startswith("3.1")
+    assert "url=swagger" in anyone.get("/openapi/").text
     page = anyone.get("/openapi/swagger").text
     assert "://" not in page.replace("http://www.w3.org", ""), "the page must need nothing from outside"
 
@@ -175,6 +177,11 @@ def test_the_dashboard_shows_what_can_be_read(client: Any, services: FakeService
     assert answer["account"] is None
     assert answer["fills"]
     assert set(answer["faults"]) == {"account", "positions"}
+
+
+def test_the_dashboard_shows_the_newest_decisions_while_a_cycle_is_under_way(client: Any, services: FakeServices) -> None:
+    services.database.cycle = replace(services.database.cycle, cycle_id="c-2")
+    assert client.get("/api/dashboard/all_data").json["decisions"]
 
 
 def test_a_broker_that_does_not_answer_is_told(client: Any, services: FakeServices) -> None:
