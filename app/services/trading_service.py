@@ -7,7 +7,7 @@ the steps in order, and sees to it that each cycle ends with a recorded outcome.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -109,7 +109,10 @@ class TradingService:
         portfolio = Portfolio(cash=account.cash, positions=held)
         inputs = self._collector.collect("signal", venue_clock, account, portfolio, state, reconciled=True, watch=Stopwatch())
         decision = _decide(inputs)
-        return next(record for record in decision.records if record.symbol == symbol)
+        record = next(record for record in decision.records if record.symbol == symbol)
+        if venue_clock.is_open:
+            return record
+        return replace(record, detail=f"{_closed(venue_clock)}. {record.detail}".strip())
 
     def portfolio_view(self) -> dict[str, Any]:
         """Account, positions at the newest prices, and the gain of each, as the dashboard shows them."""
@@ -139,8 +142,7 @@ class TradingService:
             if venue_clock.is_open:
                 report, equity = self._trade(cycle_id, slot, venue_clock, watch)
             else:
-                detail = f"the venue opens {venue_clock.next_open:%Y-%m-%d %H:%M} UTC"
-                report = CycleReport(cycle_id=cycle_id, outcome="market_closed", detail=detail)
+                report = CycleReport(cycle_id=cycle_id, outcome="market_closed", detail=_closed(venue_clock))
         except AlphaTraderError as error:
             log.warning("cycle_failed", code=error.code, error=error.message)
             self._database.enqueue_alert("cycle", f"Cycle {cycle_id} failed: {error.message}")
@@ -222,6 +224,10 @@ class TradingService:
 
 def _decide(inputs: Inputs) -> Decision:
     return decide(inputs.view, inputs.book, inputs.context, inputs.limits, inputs.policy)
+
+
+def _closed(clock: VenueClock) -> str:
+    return f"the venue opens {clock.next_open:%Y-%m-%d %H:%M} UTC"
 
 
 def _slot(now: datetime, cycle_seconds: int) -> datetime:

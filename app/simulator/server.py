@@ -83,7 +83,9 @@ def serve(options: SimulatorOptions) -> None:
         listener.bind((options.host, options.port))
         app = build_app(options)
     except OSError as fault:
-        raise SystemExit(f"the simulated exchange cannot listen on {options.host}:{options.port}: {fault.strerror}") from None
+        raise SystemExit(
+            f"the simulated exchange cannot listen on {options.host}:{options.port}: {fault.strerror}; give another --port"
+        ) from None
     except AlphaTraderError as fault:
         raise SystemExit(f"the simulated exchange cannot start: {fault.message}") from None
     world: World = app.state.world
