@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -18,7 +19,9 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from app.domain.order import Side
 from app.domain.trading_state import TradingState
-from app.engine.decision import SymbolRecord
+
+if TYPE_CHECKING:  # it brings numpy along, which the parents of worker pools do without
+    from app.engine.decision import SymbolRecord
 
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 Money = Decimal | float
