@@ -18,14 +18,12 @@ from app.backtest.trades import RoundTrip, RoundTrips
 from app.backtest.venue import BacktestVenue
 from app.domain.forecast import Forecaster
 from app.domain.instrument import Instrument
-from app.domain.trading_state import RiskState, TradingState
+from app.domain.trading_state import Cause, RiskState, TradingState
 from app.engine.costs import CostModel
-from app.engine.decide import decide
 from app.engine.decision import Book, Context, Decision
 from app.engine.ledger import Execution
 from app.engine.recording import Inputs
 from app.engine.view import daily_volatility, market_view
-from app.risk.breakers import Cause
 from app.risk.limits import Policy, RiskLimits
 
 Progress = Callable[[int, int, str], None]
@@ -173,6 +171,8 @@ class _Driver:
             self._since.append(execution)
 
     def _decide(self, session: SessionTape, at: datetime) -> None:
+        from app.engine.decide import decide  # the compiled rules weigh 100 MB: only a process that decides loads them
+
         inputs = self._inputs(session, at)
         decision = decide(inputs.view, inputs.book, inputs.context, inputs.limits, inputs.policy)
         self._risk = decision.risk

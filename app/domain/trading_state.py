@@ -17,6 +17,25 @@ class TradingState(IntEnum):
     FLATTENING = 3
 
 
+class Cause(IntEnum):
+    """Why the trading state is what it is."""
+
+    NONE = 0
+    STARTED = 1
+    DAILY_LOSS = 2
+    HARD_DAILY_LOSS = 3
+    DRAWDOWN = 4
+    EQUITY_UNRELIABLE = 5
+    HALT_ENDED = 6
+    READING_RECOVERED = 7
+    OPERATOR = 8
+
+    @property
+    def code(self) -> str:
+        """The word stored and shown."""
+        return self.name.lower()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskState:
     """The persisted state of the risk machine; money in account currency, instants aware UTC.

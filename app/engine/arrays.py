@@ -9,10 +9,10 @@ import numpy as np
 
 from app.domain.forecast import Forecast
 from app.domain.order import Purpose
-from app.domain.trading_state import RiskState
+from app.domain.trading_state import Cause, RiskState
 from app.engine.decision import Book, Context, MarketView
 from app.engine.rules import Holdings, Market, Money
-from app.risk.breakers import Cause, Standing
+from app.risk.breakers import Standing
 
 
 def expected_return_now(forecast: Forecast, price: float) -> float:

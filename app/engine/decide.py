@@ -12,14 +12,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from app.domain.trading_state import RiskState, TradingState
+from app.domain.trading_state import Cause, RiskState, TradingState
 from app.engine.arrays import holdings_arrays, market_arrays, money_numbers, standing_numbers
 from app.engine.case import Case
 from app.engine.decision import Book, Context, Decision, MarketView
 from app.engine.explanation import explain
 from app.engine.orders import cancels, write_orders
 from app.engine.rules import apply_rules
-from app.risk.breakers import Cause, Standing
+from app.risk.breakers import Standing
 from app.risk.limits import Policy, RiskLimits
 
 

@@ -7,32 +7,12 @@ Compiled, so that the live cycle and a backtest of thousands of days run the ver
 from __future__ import annotations
 
 import math
-from enum import IntEnum
 from typing import NamedTuple
 
 from numba import njit
 
-from app.domain.trading_state import TradingState
+from app.domain.trading_state import Cause, TradingState
 from app.risk.limits import RiskLimits
-
-
-class Cause(IntEnum):
-    """Why the trading state is what it is."""
-
-    NONE = 0
-    STARTED = 1
-    DAILY_LOSS = 2
-    HARD_DAILY_LOSS = 3
-    DRAWDOWN = 4
-    EQUITY_UNRELIABLE = 5
-    HALT_ENDED = 6
-    READING_RECOVERED = 7
-    OPERATOR = 8
-
-    @property
-    def code(self) -> str:
-        """The word stored and shown."""
-        return self.name.lower()
 
 
 class Standing(NamedTuple):

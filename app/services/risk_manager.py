@@ -17,8 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from app.domain.errors import Conflict
 from app.domain.ports import Account, Clock
 from app.domain.records import EquityPoint
-from app.domain.trading_state import RiskState, TradingState
-from app.risk.breakers import Cause
+from app.domain.trading_state import Cause, RiskState, TradingState
 from app.risk.limits import RiskLimits
 from app.services.database_service import DatabaseService
 

@@ -20,7 +20,6 @@ from app.domain.forecast import Forecaster
 from app.domain.portfolio import Portfolio
 from app.domain.ports import Clock, VenueClock
 from app.domain.records import ClaimOutcome, EquityPoint
-from app.engine.decide import decide
 from app.engine.decision import Decision, SymbolRecord
 from app.engine.recording import Inputs, to_json
 from app.risk.limits import Policy, RiskLimits
@@ -223,6 +222,8 @@ class TradingService:
 
 
 def _decide(inputs: Inputs) -> Decision:
+    from app.engine.decide import decide  # the compiled rules weigh 100 MB: only a process that decides loads them
+
     return decide(inputs.view, inputs.book, inputs.context, inputs.limits, inputs.policy)
 
 

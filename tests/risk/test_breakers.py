@@ -7,7 +7,8 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.risk.breakers import ACTIVE, FLATTENING, HALTED, REDUCING, Cause, Standing, next_standing
+from app.domain.trading_state import Cause
+from app.risk.breakers import ACTIVE, FLATTENING, HALTED, REDUCING, Standing, next_standing
 from app.risk.limits import RiskLimits
 
 LIMITS = RiskLimits()
