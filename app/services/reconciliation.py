@@ -77,10 +77,7 @@ class Reconciler:
         seen = _match(unsettled, at_venue.values())
         if any(intent.client_order_id not in seen for intent in unsettled if intent.state is not OrderState.READY):
             since = min(intent.sent_at or intent.created_at for intent in unsettled) - timedelta(days=1)
-            closed = {order.venue_order_id: order for order in self._venue.closed_orders(since)}
-            seen |= _match(unsettled, closed.values())
-        else:
-            closed = {}
+            seen |= _match(unsettled, self._venue.closed_orders(since))
         for intent in unsettled:
             order = seen.get(intent.client_order_id)
             if order is not None and _is_news(intent, order):

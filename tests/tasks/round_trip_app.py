@@ -8,17 +8,23 @@ from types import SimpleNamespace
 
 from celery.signals import beat_init
 
-from app.celery_config import make_celery, venue_now
+from app.celery_config import make_celery
 from app.config import settings
+from app.runtime.venue_time import VenueTime
 from app.tasks import process
 from tests.tasks.fakes import fake_services
 
 app = make_celery(settings())
 
 
+def _venue_now():
+    """Read afresh each time, as services read the venue's clock; beat's own reading may be 50 ms old."""
+    return VenueTime(settings().alpaca_trading_url, key="k", secret="s").now()
+
+
 def _note(line: str) -> None:
     with Path(os.environ["ROUND_TRIP_LOG"]).open("a") as log:
-        log.write(f"{line} {venue_now():%m-%dT%H:%M}\n")
+        log.write(f"{line} {_venue_now():%m-%dT%H:%M}\n")
 
 
 class _Trading:
@@ -35,7 +41,7 @@ class _Notifier:
 def _build():
     services = fake_services(train=lambda *_, **__: _note("train") or [], tune=lambda *_, **__: _note("tune") or [])
     services.trading, services.notifier = _Trading(), _Notifier()
-    services.alpaca.clock = lambda: SimpleNamespace(now=venue_now())
+    services.alpaca.clock = lambda: SimpleNamespace(now=_venue_now())
 
     def enqueue(kind, params):
         task_id = services.database.create_task(kind, params)
