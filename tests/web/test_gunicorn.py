@@ -132,6 +132,10 @@ def test_a_killed_worker_is_replaced(server: Server) -> None:
 
 
 def test_the_log_is_json_lines_and_the_home_stays_clean(server: Server) -> None:
+    requests.get(f"{server.url}/api/positions", timeout=5)
+    deadline = time.monotonic() + 10
+    while '"request"' not in server.log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
     lines = [json.loads(line) for line in server.log.read_text().splitlines()]
     assert {"request"} <= {line["event"] for line in lines}
     assert any(line["logger"] == "gunicorn.error" for line in lines)
