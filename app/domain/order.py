@@ -32,20 +32,33 @@ class OrderType(StrEnum):
     LIMIT = "limit"
     STOP = "stop"
     STOP_LIMIT = "stop_limit"
+    TRAILING_STOP = "trailing_stop"
 
 
 class TimeInForce(StrEnum):
-    """How long an order stays in force."""
+    """How long an order stays in force.
+
+    day: to the close. gtc: until cancelled. opg, cls: the opening or closing auction alone. ioc: at once, what does not fill
+    is cancelled. fok: at once and whole, or not at all.
+    """
 
     DAY = "day"
     GTC = "gtc"
+    OPG = "opg"
+    CLS = "cls"
+    IOC = "ioc"
+    FOK = "fok"
 
 
 class OrderClass(StrEnum):
-    """simple: one order. bracket: an entry whose fill releases a take-profit and a stop-loss, one cancelling the other."""
+    """simple: one order. bracket: an entry whose fill releases a take-profit and a stop-loss, one cancelling the other.
+    oco: those two exits for shares already held. oto: an entry whose fill releases one of the two.
+    """
 
     SIMPLE = "simple"
     BRACKET = "bracket"
+    OCO = "oco"
+    OTO = "oto"
 
 
 class Purpose(StrEnum):

@@ -40,7 +40,7 @@ def apply_move(world: World, body: Mapping[str, Any]) -> None:
     if len(moves) != 1:
         raise InvalidInput('give exactly one of "to", "advance_seconds", "speed", "next_open"')
     value = body[moves[0]]
-    now = world.exchange.now
+    now = world.now
     match moves[0]:
         case "to":
             world.move(_instant(value))
@@ -49,7 +49,7 @@ def apply_move(world: World, body: Mapping[str, Any]) -> None:
         case "speed":
             world.set_speed(_number(value, "speed", most=10.0**10))
         case _ if value is True:
-            world.move(world.exchange.market.calendar.next_open(now))
+            world.move(world.market.calendar.next_open(now))
         case _:
             raise InvalidInput('next_open must be true: {"next_open": true}')
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from app.domain.order import OPEN_STATUSES, Fill, OrderClass, OrderType, Side, TimeInForce
 from app.domain.portfolio import Portfolio, apply_fill
@@ -85,11 +86,35 @@ class SimOrder:
         return (self.quantity or _ZERO) - self.filled_quantity
 
 
-class Ledger:
-    """One account. Changes go through `put` and `book`; `take_changes` hands them to the store."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderEvent:
+    """One step in the life of an order, as the trade-updates stream tells it.
 
-    def __init__(self, *, seed: int, cash: Decimal) -> None:
+    event: Alpaca's word. order: as it stands after the step. fill, position_quantity: of fill and partial_fill only.
+    """
+
+    event: str
+    order: SimOrder
+    at: datetime
+    fill: Fill | None = None
+    position_quantity: Decimal | None = None
+
+
+class Changes(NamedTuple):
+    """What happened to a ledger since it was last asked."""
+
+    orders: list[SimOrder]
+    fills: list[Fill]
+    closes: list[tuple[date, Decimal]]
+    events: list[OrderEvent]
+
+
+class Ledger:
+    """One account. Changes go through `put` and `book`; `take_changes` hands them to the store and the streams."""
+
+    def __init__(self, *, seed: int, cash: Decimal, name: str = "") -> None:
         self.seed = seed
+        self.account_name = name
         self.start_cash = cash
         self.account_id = self.name("account")
         self.orders: dict[str, SimOrder] = {}
@@ -100,11 +125,13 @@ class Ledger:
         self.closes: list[tuple[date, Decimal]] = []
         self._open: dict[str, None] = {}
         self._changed: dict[str, None] = {}
+        self._events: list[OrderEvent] = []
         self._stored_fills = self._stored_closes = 0
 
     def name(self, *parts: object) -> str:
-        """An id that depends on the seed and `parts` alone, so that a replay names everything as before."""
-        return str(uuid.uuid5(_NAMESPACE, "|".join(str(part) for part in (self.seed, *parts))))
+        """An id that depends on the seed, the account's name and `parts` alone: a replay names everything as before."""
+        whose = (self.seed, self.account_name) if self.account_name else (self.seed,)
+        return str(uuid.uuid5(_NAMESPACE, "|".join(str(part) for part in (*whose, *parts))))
 
     def put(self, order: SimOrder) -> SimOrder:
         """Record a new order or a new state of one."""
@@ -179,10 +206,16 @@ class Ledger:
         """Equity at the last session's close, the starting cash before the first."""
         return self.closes[-1][1] if self.closes else self.start_cash
 
-    def take_changes(self) -> tuple[list[SimOrder], list[Fill], list[tuple[date, Decimal]]]:
-        """Orders, executions and closes that changed since the last call."""
+    def tell(self, event: str, order: SimOrder, at: datetime, fill: Fill | None = None) -> None:
+        """Note a step in an order's life for the trade-updates stream."""
+        held = None if fill is None else self.position_quantity(order.symbol)
+        self._events.append(OrderEvent(event=event, order=order, at=at, fill=fill, position_quantity=held))
+
+    def take_changes(self) -> Changes:
+        """Orders, executions, closes and events that are new since the last call."""
         orders = [self.orders[order_id] for order_id in self._changed]
-        fills, closes = self.fills[self._stored_fills :], self.closes[self._stored_closes :]
+        changes = Changes(orders, self.fills[self._stored_fills :], self.closes[self._stored_closes :], self._events)
         self._changed.clear()
+        self._events = []
         self._stored_fills, self._stored_closes = len(self.fills), len(self.closes)
-        return orders, fills, closes
+        return changes

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.simulator import wire
+from app.simulator import wire_data
 from app.simulator.errors import bad_request
 from app.simulator.market import Columns, Market
 
@@ -58,7 +58,7 @@ def list_bars(market: Market, request: BarRequest, now: int) -> tuple[dict[str, 
             if left == 0:
                 return listed, _token(listed, request)
             part = Columns(*(column[:left] for column in columns))
-            listed.setdefault(symbol, []).extend(wire.bars(part))
+            listed.setdefault(symbol, []).extend(wire_data.bars(part))
             left -= len(part.label)
             if len(part.label) < len(columns.label):
                 return listed, _token(listed, request)

@@ -7,16 +7,36 @@ from datetime import UTC, date, datetime, time
 from starlette.requests import Request
 
 from app.runtime.calendar import NEW_YORK
-from app.simulator.errors import ApiError, invalid
+from app.simulator.account import Account
+from app.simulator.errors import UNAUTHORIZED, ApiError, invalid, not_found
+from app.simulator.wire import asset_id
 from app.simulator.world import World
 
 
 def world_of(request: Request) -> World:
-    """The world behind an authorised request. Any non-empty key pair opens the one account of this exchange."""
-    if not (request.headers.get("apca-api-key-id") and request.headers.get("apca-api-secret-key")):
-        raise ApiError(401, 40110000, "request is not authorized")
+    """The world behind an authorised request."""
+    account_of(request)
     world: World = request.app.state.world
     return world
+
+
+def account_of(request: Request) -> Account:
+    """The account that the request's key opens; 401 without a key or with another secret than before."""
+    key_id, secret = request.headers.get("apca-api-key-id"), request.headers.get("apca-api-secret-key")
+    if not (key_id and secret):
+        raise ApiError(401, UNAUTHORIZED, "request is not authorized")
+    world: World = request.app.state.world
+    return world.account(key_id, secret)
+
+
+def symbol_of(account: Account, name: str, complaint: str) -> str:
+    """The symbol of that name or asset id; 404 when there is none."""
+    if name.upper() in account.market.symbols:
+        return name.upper()
+    for symbol in account.market.symbols:
+        if asset_id(symbol) == name.lower():
+            return symbol
+    raise not_found(f"{complaint} {name[:64]}")
 
 
 def flag(request: Request, name: str) -> bool:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.domain.errors import InvalidInput
-from app.simulator import wire
+from app.simulator import wire, wire_orders
 from app.simulator.clock import apply_move
 from app.simulator.errors import json_response
 from app.simulator.order_request import parse_json
@@ -19,27 +19,28 @@ from app.simulator.world import World
 
 def state(world: World) -> wire.Json:
     """GET /sim/state."""
-    exchange = world.exchange
-    ledger, source = exchange.ledger, exchange.market.source
+    accounts, source = world.accounts, world.market.source
+    ledgers = [account.ledger for account in accounts]
     return {
         "label": "SIMULATED",
-        "clock": wire.instant(exchange.now),
-        "is_open": exchange.market.calendar.is_open(exchange.now),
+        "clock": wire.instant(world.now),
+        "is_open": world.market.calendar.is_open(world.now),
         "speed": world.speed,
         "skip_closed": world.options.skip_closed,
-        "seed": exchange.market.seed,
+        "seed": world.market.seed,
         "started_at": wire.instant(world.started_at),
         "source": source.label,
         "generated": source.generated,
         "derived": source.derived,
         "data_from": wire.second(min(int(bars.timestamp[0]) for bars in source.daily.values())),
         "data_until": wire.second(max(int(bars.known_at[-1]) for bars in source.daily.values())),
-        "symbols": list(exchange.market.symbols),
-        "orders": len(ledger.orders),
-        "open_orders": sum(1 for _ in ledger.open_orders()),
-        "fills": len(ledger.fills),
-        "positions": len(ledger.portfolio.positions),
-        "sessions_closed": len(ledger.closes),
+        "symbols": list(world.market.symbols),
+        "accounts": len(accounts),
+        "orders": sum(len(ledger.orders) for ledger in ledgers),
+        "open_orders": sum(1 for ledger in ledgers for _ in ledger.open_orders()),
+        "fills": sum(len(ledger.fills) for ledger in ledgers),
+        "positions": sum(len(ledger.portfolio.positions) for ledger in ledgers),
+        "sessions_closed": len(world.first.ledger.closes),
     }
 
 
@@ -70,28 +71,33 @@ async def post_reset(request: Request) -> Response:
 
 
 async def get_ledger(request: Request) -> Response:
-    """Every order and execution ever accepted or made, and what they come to: the truth that tests compare with."""
-    exchange = request.app.state.world.exchange
-    ledger = exchange.ledger
+    """Every order and execution ever accepted or made, and what they come to: the truth that tests compare with.
+
+    key_id: whose account; the first one by default.
+    """
+    world: World = request.app.state.world
+    key_id = request.query_params.get("key_id")
+    account = world.by_key(key_id) if key_id else world.first
+    ledger = account.ledger
     return json_response(
         {
             "label": "SIMULATED",
-            "clock": wire.instant(exchange.now),
+            "clock": wire.instant(account.now),
             "start_cash": wire.text(ledger.start_cash),
             "cash": wire.text(ledger.portfolio.cash),
-            "equity": wire.text(exchange.equity()),
+            "equity": wire.text(account.equity()),
             "realized": wire.text(ledger.portfolio.realized),
             "previous_close_equity": wire.text(ledger.previous_close_equity),
             "positions": {
                 symbol: {
                     "quantity": wire.text(held.quantity),
                     "average_entry_price": wire.text(held.average_entry_price),
-                    "price": wire.text(exchange.price(symbol)),
+                    "price": wire.text(account.price(symbol)),
                 }
                 for symbol, held in sorted(ledger.portfolio.positions.items())
             },
-            "orders": [wire.ledger_order(order) for order in ledger.orders.values()],
-            "fills": [wire.ledger_fill(fill) for fill in ledger.fills],
+            "orders": [wire_orders.ledger_order(order) for order in ledger.orders.values()],
+            "fills": [wire_orders.ledger_fill(fill) for fill in ledger.fills],
             "closes": [{"day": day.isoformat(), "equity": wire.text(equity)} for day, equity in ledger.closes],
         }
     )

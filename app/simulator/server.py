@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from app.domain.errors import AlphaTraderError, Conflict
 from app.runtime.calendar import new_york_calendar
-from app.simulator import routes_control, routes_data, routes_trading
+from app.simulator import routes_account, routes_control, routes_data, routes_orders, routes_reference
 from app.simulator.clock import pace
 from app.simulator.errors import (
     CONFLICT,
@@ -33,6 +33,8 @@ from app.simulator.source import open_market
 from app.simulator.world import World
 
 _log = structlog.get_logger(__name__)
+
+_ROUTES = (routes_account, routes_orders, routes_reference, routes_data, routes_control)
 
 __all__ = ["SimulatorOptions", "build_app", "check", "serve"]
 
@@ -53,7 +55,7 @@ def build_app(options: SimulatorOptions) -> Starlette:
             world.store.close()
 
     app = Starlette(
-        routes=[*routes_trading.ROUTES, *routes_data.ROUTES, *routes_control.ROUTES],
+        routes=[route for part in _ROUTES for route in part.ROUTES],
         exception_handlers={
             ApiError: answer_api_error,
             AlphaTraderError: _answer_domain_error,
@@ -92,9 +94,9 @@ def serve(options: SimulatorOptions) -> None:
     _log.info(
         "simulated exchange ready",
         url=f"http://{options.host}:{listener.getsockname()[1]}",
-        clock=world.exchange.now.isoformat(),
-        source=world.exchange.market.source.label,
-        symbols=len(world.exchange.market.symbols),
+        clock=world.now.isoformat(),
+        source=world.market.source.label,
+        symbols=len(world.market.symbols),
         speed=world.speed,
     )
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=3)

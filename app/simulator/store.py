@@ -1,4 +1,5 @@
-"""The exchange's memory on disk: orders, executions, closes and the clock, written through with every change.
+"""The exchange's memory on disk: accounts with their orders, executions and closes, and the clock, written through with
+every change.
 
 SQLite in WAL mode: a killed process loses nothing that was answered. Cash and positions are not stored: they are the fold
 of the executions.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,19 +19,21 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from app.domain.errors import ConfigurationError
 from app.domain.order import Fill
-from app.simulator.ledger import Ledger, SimOrder
+from app.simulator.ledger import Changes, Ledger, SimOrder
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS orders (sequence INTEGER PRIMARY KEY, body TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS fills (number INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS closes (day TEXT PRIMARY KEY, equity TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS accounts (account INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS orders (account INTEGER, sequence INTEGER, body TEXT NOT NULL, PRIMARY KEY (account, sequence));
+CREATE TABLE IF NOT EXISTS fills (number INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS closes (account INTEGER, day TEXT, equity TEXT NOT NULL, PRIMARY KEY (account, day));
 """
+_TABLES = ("facts", "accounts", "orders", "fills", "closes")
 _T = TypeVar("_T", SimOrder, Fill)
 
 
 class Store:
-    """One state file. path None keeps nothing."""
+    """One state file. path None keeps nothing. Accounts are known by number, in the order in which they were opened."""
 
     def __init__(self, path: Path | None) -> None:
         self._db: sqlite3.Connection | None = None
@@ -55,33 +58,51 @@ class Store:
             return
         with self._db as db:
             db.execute("BEGIN IMMEDIATE")
-            for table in ("facts", "orders", "fills", "closes"):
+            for table in _TABLES:
                 db.execute(f"DELETE FROM {table}")  # noqa: S608 - names from the line above
             db.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
 
-    def save(self, ledger: Ledger, clock: datetime, speed: float) -> None:
-        """Write what changed in the ledger since the last call, and the clock, in one transaction."""
-        orders, fills, closes = ledger.take_changes()
+    def save(
+        self,
+        changes: Iterable[tuple[int, Changes]],
+        accounts: Iterable[tuple[int, Mapping[str, str]]],
+        clock: datetime,
+        speed: float,
+    ) -> None:
+        """Write changes by account number, accounts that are new or changed, and the clock, in one transaction."""
         if self._db is None:
             return
         with self._db as db:
             db.execute("BEGIN IMMEDIATE")
-            db.executemany("INSERT OR REPLACE INTO orders VALUES (?, ?)", [(o.sequence, _dump(o)) for o in orders])
-            db.executemany("INSERT INTO fills (body) VALUES (?)", [(_dump(f),) for f in fills])
-            db.executemany("INSERT OR REPLACE INTO closes VALUES (?, ?)", [(day.isoformat(), str(e)) for day, e in closes])
+            db.executemany(
+                "INSERT OR REPLACE INTO accounts VALUES (?, ?)", [(number, json.dumps(facts)) for number, facts in accounts]
+            )
+            for number, (orders, fills, closes, _) in changes:
+                db.executemany(
+                    "INSERT OR REPLACE INTO orders VALUES (?, ?, ?)", [(number, o.sequence, _dump(o)) for o in orders]
+                )
+                db.executemany("INSERT INTO fills (account, body) VALUES (?, ?)", [(number, _dump(f)) for f in fills])
+                db.executemany(
+                    "INSERT OR REPLACE INTO closes VALUES (?, ?, ?)", [(number, day.isoformat(), str(e)) for day, e in closes]
+                )
             db.executemany(
                 "INSERT OR REPLACE INTO facts VALUES (?, ?)", [("clock", clock.isoformat()), ("speed", repr(float(speed)))]
             )
 
-    def load(self, ledger: Ledger) -> None:
-        """Put every stored order, execution and close into an empty ledger."""
+    def accounts(self) -> list[Mapping[str, str]]:
+        """What was saved of each account, in the order in which they were opened."""
+        rows = self._db.execute("SELECT body FROM accounts ORDER BY account").fetchall() if self._db else []
+        return [json.loads(body) for (body,) in rows]
+
+    def load(self, number: int, ledger: Ledger) -> None:
+        """Put every stored order, execution and close of account `number` into an empty ledger."""
         if self._db is None:
             return
-        for (body,) in self._db.execute("SELECT body FROM orders ORDER BY sequence"):
+        for (body,) in self._db.execute("SELECT body FROM orders WHERE account = ? ORDER BY sequence", (number,)):
             ledger.put(_load(SimOrder, body))
-        for (body,) in self._db.execute("SELECT body FROM fills ORDER BY number"):
+        for (body,) in self._db.execute("SELECT body FROM fills WHERE account = ? ORDER BY number", (number,)):
             ledger.restore_fill(_load(Fill, body))
-        for day, equity in self._db.execute("SELECT day, equity FROM closes ORDER BY day"):
+        for day, equity in self._db.execute("SELECT day, equity FROM closes WHERE account = ? ORDER BY day", (number,)):
             ledger.closes.append((date.fromisoformat(day), Decimal(equity)))
         ledger.take_changes()
 

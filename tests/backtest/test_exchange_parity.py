@@ -22,7 +22,7 @@ from app.engine.decision import Book, Context, Decision, OpenOrder
 from app.engine.ledger import Execution, book, opened, roll
 from app.engine.view import market_view
 from app.runtime.calendar import Session, new_york_calendar
-from app.simulator.exchange import Exchange
+from app.simulator.account import Account
 from app.simulator.ledger import Ledger, SimOrder
 from app.simulator.market import Market, Source
 from app.simulator.order_request import NewOrder
@@ -40,7 +40,7 @@ class Desk:
         source = Source(label="test", daily=bars, fine={}, fine_seconds=86_400, generated=True, fingerprint="")
         tape = Market(source, new_york_calendar(), sessions, SEED)
         ledger = Ledger(seed=SEED, cash=plan.capital)
-        self.exchange = Exchange(market=tape, ledger=ledger, costs=plan.costs, now=sessions[0].opens_at)
+        self.exchange = Account(market=tape, ledger=ledger, costs=plan.costs, now=sessions[0].opens_at)
         self.plan, self.bars = plan, bars
         self.decisions: list[Decision] = []
         self._own = opened(plan.capital)

@@ -38,17 +38,17 @@ class Bench:
 
     def __init__(self, world):
         self.world = world
-        self.exchange = world.exchange
-        self.ledger = world.exchange.ledger
+        self.account = world.first
+        self.ledger = world.first.ledger
 
     def send(self, **fields):
         fields = {"symbol": "ACME", "side": "buy", "type": "market", "time_in_force": "day", **fields}
-        order = self.exchange.submit(parse_order(parse_json(json.dumps(fields).encode())))
+        order = self.account.submit(parse_order(parse_json(json.dumps(fields).encode())))
         self.world.save()
         return order.id
 
     def minutes(self, count):
-        self.world.move(self.exchange.now + timedelta(minutes=count))
+        self.world.move(self.account.now + timedelta(minutes=count))
 
     def status(self, order_id):
         return self.ledger.orders[order_id].status

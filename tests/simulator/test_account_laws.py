@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from app.domain.order import OrderType, Side
 from app.engine.costs import FREE, CostModel
+from app.simulator.account import Account
 from app.simulator.errors import ApiError
-from app.simulator.exchange import Exchange
 from app.simulator.ledger import Ledger
 from app.simulator.order_request import parse_json, parse_order
 
@@ -33,7 +33,7 @@ def market(bench):
             for o, c, (a, b) in zip(opened, close, np.round(np.abs(random.normal(0, 0.4, (390, 2))), 2), strict=True)
         ]
 
-    return bench({s: [(OPEN, walk()), (OPEN + timedelta(days=1), walk())] for s in SYMBOLS}).exchange.market
+    return bench({s: [(OPEN, walk()), (OPEN + timedelta(days=1), walk())] for s in SYMBOLS}).account.market
 
 
 offset = st.integers(-400, 400).map(lambda n: D(n) / 100)
@@ -107,7 +107,7 @@ def check(exchange, costs):
 
 
 def run(market, script, costs):
-    exchange = Exchange(market=market, ledger=Ledger(seed=3, cash=D(20_000)), costs=costs, now=OPEN)
+    exchange = Account(market=market, ledger=Ledger(seed=3, cash=D(20_000)), costs=costs, now=OPEN)
     for name, *rest in script:
         try:
             if name == "order":

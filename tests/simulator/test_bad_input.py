@@ -122,10 +122,10 @@ def test_moves_and_reset(generated):
 def test_a_running_clock_skips_the_night():
     world = World(SimulatorOptions(symbols=("ACME",)))
     world.elapse(6.5 * 3600 + 600)
-    assert world.exchange.now.isoformat() == "2024-01-03T14:40:00+00:00"
+    assert world.first.now.isoformat() == "2024-01-03T14:40:00+00:00"
     awake = World(SimulatorOptions(symbols=("ACME",), skip_closed=False))
     awake.elapse(6.5 * 3600 + 600)
-    assert awake.exchange.now.isoformat() == "2024-01-02T21:10:00+00:00"
+    assert awake.first.now.isoformat() == "2024-01-02T21:10:00+00:00"
 
 
 def test_unusable_data_is_told(tmp_path):

@@ -55,10 +55,10 @@ def test_nothing_is_later_than_the_clock_and_nothing_changes(generated, steps):
     world, known = generated.world, {}
     for seconds in steps:
         assert generated("POST", "/sim/clock", body={"advance_seconds": seconds})[0] == 200
-        now = world.exchange.now
+        now = world.first.now
         answers = served(generated, (now - timedelta(hours=30)).isoformat())
         assert max(times(answers)) <= now
-        closes = {s.day: s.closes_at for s in world.exchange.market.sessions}
+        closes = {s.day: s.closes_at for s in world.first.market.sessions}
         for frame, length in FRAMES.items():
             for symbol, bars in answers[frame]["bars"].items():
                 for bar in bars:

@@ -24,7 +24,7 @@ def test_nothing_fills_at_acceptance_and_a_market_order_takes_the_next_open(benc
     b.minutes(1)
     order = b.send(qty=10)
     assert b.status(order) == "new"
-    b.exchange.advance(b.exchange.now + timedelta(seconds=59))
+    b.account.advance(b.account.now + timedelta(seconds=59))
     assert b.status(order) == "new"
     b.minutes(1)
     assert b.price(order) == 101
@@ -34,7 +34,7 @@ def test_nothing_fills_at_acceptance_and_a_market_order_takes_the_next_open(benc
 
 def test_an_order_sent_inside_a_minute_waits_for_the_next_one(bench):
     b = bench([100, 101, 102, 103])
-    b.exchange.advance(OPEN + timedelta(seconds=30))
+    b.account.advance(OPEN + timedelta(seconds=30))
     order = b.send(qty=1)
     b.minutes(3)
     assert b.price(order) == 101
@@ -105,20 +105,20 @@ def test_cancelling_one_leg_cancels_the_other_and_frees_the_shares(bench):
     b = bench([100] * 5)
     entry = b.send(qty=10, **BRACKET)
     b.minutes(1)
-    b.exchange.cancel(b.legs(entry)[1])
+    b.account.cancel(b.legs(entry)[1])
     assert {b.status(x) for x in b.legs(entry)} == {"canceled"}
     assert b.status(entry) == "filled"
     assert b.ledger.held_quantity("ACME") == 0
-    refused(422, 42210000, "canceled", lambda: b.exchange.cancel(b.legs(entry)[0]))
+    refused(422, 42210000, "canceled", lambda: b.account.cancel(b.legs(entry)[0]))
 
 
 def test_cancelling_an_entry_cancels_its_legs(bench):
     b = bench([100] * 3)
     entry = b.send(qty=10, type="limit", limit_price="96", **BRACKET)
-    b.exchange.cancel(entry)
+    b.account.cancel(entry)
     assert {b.status(x) for x in (entry, *b.legs(entry))} == {"canceled"}
     assert b.ledger.buying_power == 10_000
-    refused(404, 40410000, "not found", lambda: b.exchange.cancel("nothing"))
+    refused(404, 40410000, "not found", lambda: b.account.cancel("nothing"))
 
 
 def test_day_orders_expire_and_gtc_orders_stay(bench):
@@ -172,14 +172,14 @@ def test_notional_and_fractional_orders(bench):
     assert b.ledger.orders[whole].filled_quantity == 5
     assert b.ledger.position_quantity("ACME") == D("5.5")
     assert b.status(part) == "filled"
-    order = b.exchange.close_position("ACME", fraction=D("0.5"))
+    order = b.account.close_position("ACME", fraction=D("0.5"))
     assert order.quantity == D("2.75")
 
 
 def test_an_order_id_is_used_once_for_ever(bench):
     b = bench([100] * 3)
     first = b.send(qty=1, client_order_id="mine", type="limit", limit_price="50")
-    b.exchange.cancel(first)
+    b.account.cancel(first)
     refused(422, 40010001, "client_order_id must be unique", lambda: b.send(qty=1, client_order_id="mine"))
     refused(422, 40010001, "128", lambda: b.send(qty=1, client_order_id="x" * 129))
     b.send(qty=1, client_order_id="x" * 128)

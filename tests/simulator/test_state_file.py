@@ -33,16 +33,16 @@ def test_a_run_is_resumed_where_it_was(tmp_path):
     b.world.store.close()
 
     again = Bench(World(options))
-    assert again.exchange.now == b.exchange.now
+    assert again.account.now == b.account.now
     assert again.ledger.orders == b.ledger.orders
     assert again.ledger.fills == b.ledger.fills
     assert again.ledger.portfolio == b.ledger.portfolio
     assert again.ledger.closes == b.ledger.closes
     # Both go on alike.
     for bench in (b, again):
-        bench.exchange.advance(bench.exchange.now.replace(day=15))
+        bench.account.advance(bench.account.now.replace(day=15))
     assert again.ledger.orders == b.ledger.orders
-    assert again.exchange.equity() == b.exchange.equity()
+    assert again.account.equity() == b.account.equity()
 
 
 @pytest.mark.parametrize("change", [{"seed": 6}, {"symbols": ("ACME",)}, {"cash": D(1)}])
@@ -65,9 +65,9 @@ def test_a_reset_starts_over(tmp_path):
     b = Bench(World(options))
     b.send(qty=1, client_order_id="a")
     b.world.reset(start=None, seed=None, cash=D(70_000))
-    assert not b.world.exchange.ledger.orders
+    assert not b.world.first.ledger.orders
     b.world.store.close()
-    assert World(replace(options, cash=D(70_000))).exchange.equity() == 70_000
+    assert World(replace(options, cash=D(70_000))).first.equity() == 70_000
 
 
 SCRIPT = """

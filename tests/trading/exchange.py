@@ -63,7 +63,7 @@ class Exchange:
 
     def order(self, **body: object) -> requests.Response:
         """An order a person places beside the system."""
-        headers = {"APCA-API-KEY-ID": "person", "APCA-API-SECRET-KEY": "person"}
+        headers = {"APCA-API-KEY-ID": "k", "APCA-API-SECRET-KEY": "s"}  # the same account as the product
         return requests.post(f"{self.url}/v2/orders", json=body, headers=headers, timeout=10)
 
 

@@ -1,4 +1,4 @@
-"""The exchange itself: accepts and cancels orders, and fills them as its clock moves over the tape.
+"""An account at the exchange: accepts and cancels its orders, and fills them as the clock moves over the tape.
 
 Nothing fills at acceptance. When the clock moves, complete minutes are matched in time order by `app.engine.matching`; an
 execution is stamped with the end of its minute, the instant it became known. At each close day orders expire and the
@@ -30,14 +30,16 @@ _NINE_PLACES = Decimal("0.000000001")
 _Event = tuple[int, int, str, Decimal]  # minute of the session, sequence of the order, its id, fill price
 
 
-class Exchange:
-    """One market, one account, one clock."""
+class Account:
+    """One account on a market, and its own view of the clock. key_id: the key that opens it, "" until the first one comes."""
 
-    def __init__(self, *, market: Market, ledger: Ledger, costs: CostModel, now: datetime) -> None:
+    def __init__(self, *, market: Market, ledger: Ledger, costs: CostModel, now: datetime, key_id: str = "") -> None:
+        self.key_id = key_id
         self.market = market
         self.ledger = ledger
         self.costs = costs
         self.now = now
+        self.opened_at = now
         self._instruments = {s: Instrument(symbol=s, quantity_step=_NINE_PLACES) for s in market.symbols}
 
     @property
@@ -81,6 +83,7 @@ class Exchange:
         else:
             self._check_shares(new.symbol, new.quantity or Decimal(0))
         ledger.put(order)
+        ledger.tell(order.status, order, self.now)
         if new.order_class is OrderClass.BRACKET:
             self._attach_legs(order, new)
         return order
@@ -207,7 +210,8 @@ class Exchange:
                 self._end(member, "rejected" if member.id == order.id else "canceled", at)
             return
         commission = self.costs.commission(quantity, price)
-        ledger.book(order, quantity=quantity, price=price, commission=commission, at=at)
+        filled = ledger.book(order, quantity=quantity, price=price, commission=commission, at=at)
+        ledger.tell("fill", filled, at, ledger.fills[-1])
         for member in ledger.family(order):
             if order.leg is not None:
                 self._end(member, "canceled", at)
@@ -220,7 +224,8 @@ class Exchange:
         opened = self.market.sessions[number].opens_at
         for order in list(self.ledger.open_orders()):
             if order.status == "accepted":
-                self.ledger.put(replace(order, status="new", updated_at=max(opened, order.updated_at)))
+                released = self.ledger.put(replace(order, status="new", updated_at=max(opened, order.updated_at)))
+                self.ledger.tell("new", released, released.updated_at)
 
     def _close_session(self, number: int) -> None:
         at = self.market.sessions[number].closes_at
@@ -233,7 +238,8 @@ class Exchange:
         if not order.is_open:
             return
         stamp = {"canceled": "canceled_at", "expired": "expired_at", "rejected": "failed_at"}[status]
-        self.ledger.put(replace(order, status=status, updated_at=at, **{stamp: at}))  # type: ignore[arg-type]
+        ended = self.ledger.put(replace(order, status=status, updated_at=at, **{stamp: at}))  # type: ignore[arg-type]
+        self.ledger.tell(status, ended, at)
 
     # -- acceptance --------------------------------------------------------------------------------------------------
 
