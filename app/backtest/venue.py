@@ -21,7 +21,7 @@ from app.domain.portfolio import Portfolio
 from app.engine.costs import CostModel
 from app.engine.decision import OpenOrder
 from app.engine.ledger import Execution, book, opened, roll
-from app.engine.matching import first_exit, first_fill
+from app.engine.matching import Terms, first_exit, first_fill
 
 _CENT = Decimal("0.01")
 _ZERO = Decimal(0)
@@ -29,21 +29,16 @@ PROFIT, STOP = "take_profit", "stop_loss"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resting:
+class Resting(Terms):
     """An order at the venue. leg: take_profit or stop_loss of the entry `parent`; held until that has filled."""
 
     client_order_id: str
     sequence: int
     symbol: str
-    side: Side
-    type: OrderType
     quantity: Decimal
     purpose: Purpose
     reason: str
-    time_in_force: TimeInForce
     accepted_at: datetime
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
     leg: str | None = None
     parent: str | None = None
 
@@ -191,12 +186,12 @@ class BacktestVenue:
             return
         instrument = self._instruments[order.symbol]
         if order.leg is None:
-            found = first_fill(order, path, first, instrument=instrument, costs=self._costs)
+            found = first_fill(order, order.quantity, path, first, instrument=instrument, costs=self._costs)
             if found is not None:
                 heapq.heappush(self._events, (found.bar_index, order.sequence, order.client_order_id, found.price))
         elif order.leg == PROFIT and order.parent in self._released:
             loss = self._open[leg_id(order.parent, STOP)]
-            exit_ = first_exit(order, loss, path, first, instrument=instrument, costs=self._costs)
+            exit_ = first_exit(order, loss, order.quantity, path, first, instrument=instrument, costs=self._costs)
             if exit_ is not None:
                 winner = loss if exit_.is_stop else order
                 heapq.heappush(self._events, (exit_.bar_index, winner.sequence, winner.client_order_id, exit_.price))
