@@ -33,10 +33,9 @@ prices touches nothing. Executions are known when their bar is complete.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +45,22 @@ from app.domain.errors import InvalidInput
 from app.domain.instrument import Instrument
 from app.domain.order import OrderType, Side, TimeInForce
 from app.engine.costs import UNLIMITED, CostModel, Liquidity
+from app.engine.terms import FRESH, Matchable, PriceArrays, Progress, Terms
 from app.engine.trailing import Trailed, TrailedBars, trail
+
+__all__ = [
+    "FRESH",
+    "FirstExit",
+    "FirstFill",
+    "Matchable",
+    "PriceArrays",
+    "Progress",
+    "Terms",
+    "first_exit",
+    "first_fill",
+    "follow",
+    "trailing_stop",
+]
 
 _ZERO = Decimal(0)
 _ONE = Decimal(1)
@@ -56,64 +70,6 @@ _COLLAR_BELOW, _COLLAR_ABOVE = Decimal("1.04"), Decimal("1.025")
 _AT_ONCE = (TimeInForce.IOC, TimeInForce.FOK)
 _AUCTIONS = (TimeInForce.OPG, TimeInForce.CLS)
 _STOPS = (OrderType.STOP, OrderType.STOP_LIMIT)
-
-
-class PriceArrays(Protocol):
-    """Bars of one session in time order, arrays of shape (n_bars,): a MinutePath or anything alike."""
-
-    @property
-    def open(self) -> Floats: ...  # noqa: D102
-    @property
-    def high(self) -> Floats: ...  # noqa: D102
-    @property
-    def low(self) -> Floats: ...  # noqa: D102
-    @property
-    def close(self) -> Floats: ...  # noqa: D102
-    @property
-    def volume(self) -> Floats: ...  # noqa: D102
-
-
-class Matchable(Protocol):
-    """The terms that matching reads off an order. A trailing stop has one of the two trails, other types neither."""
-
-    @property
-    def side(self) -> Side: ...  # noqa: D102
-    @property
-    def type(self) -> OrderType: ...  # noqa: D102
-    @property
-    def time_in_force(self) -> TimeInForce: ...  # noqa: D102
-    @property
-    def limit_price(self) -> Decimal | None: ...  # noqa: D102
-    @property
-    def stop_price(self) -> Decimal | None: ...  # noqa: D102
-    @property
-    def trail_price(self) -> Decimal | None: ...  # noqa: D102
-    @property
-    def trail_percent(self) -> Decimal | None: ...  # noqa: D102
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """An order reduced to what matching needs."""
-
-    side: Side
-    type: OrderType
-    time_in_force: TimeInForce = TimeInForce.DAY
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    trail_price: Decimal | None = None
-    trail_percent: Decimal | None = None
-
-
-class Progress(NamedTuple):
-    """What an order remembers of earlier bars. triggered: its stop was reached. mark: of a trailing stop, the best price since
-    acceptance (Alpaca's hwm), given at acceptance; None takes the first open."""
-
-    triggered: bool = False
-    mark: Decimal | None = None
-
-
-FRESH = Progress()
 
 
 class FirstFill(NamedTuple):
