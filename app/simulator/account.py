@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
+from functools import lru_cache
 
 from app.domain.errors import Conflict, InvalidInput
 from app.domain.instrument import Instrument
@@ -40,7 +41,6 @@ class Account:
         self.costs = costs
         self.now = now
         self.opened_at = now
-        self._instruments = {s: Instrument(symbol=s, quantity_step=_NINE_PLACES) for s in market.symbols}
 
     @property
     def second(self) -> int:
@@ -50,7 +50,7 @@ class Account:
     def price(self, symbol: str, at: int | None = None) -> Decimal | None:
         """Newest trade price of `symbol`, None before its first."""
         trade = self.market.last_trade(symbol, self.second if at is None else at)
-        return None if trade is None else self._instruments[symbol].price_nearest(trade.price)
+        return None if trade is None else _instrument(symbol).price_nearest(trade.price)
 
     def equity(self, at: int | None = None) -> Decimal:
         """Cash plus positions at their newest prices."""
@@ -70,7 +70,7 @@ class Account:
         ledger = self.ledger
         if new.client_order_id is not None and new.client_order_id in ledger.by_client_id:
             raise invalid("client_order_id must be unique")
-        if new.symbol not in self._instruments:
+        if not self.market.knows(new.symbol):
             raise unprocessable(f'asset "{new.symbol[:20]}" not found')
         price = self.price(new.symbol)
         if price is None:
@@ -173,7 +173,7 @@ class Account:
         path = self.market.path(order.symbol, number) if order.is_open and first < last else None
         if path is None:
             return
-        instrument, quantity = self._instruments[order.symbol], _quantity(order)
+        instrument, quantity = _instrument(order.symbol), _quantity(order)
         if order.leg is None:
             fill = first_fill(
                 order,
@@ -330,6 +330,11 @@ class Account:
                 related_orders=related,
                 symbol=symbol,
             )
+
+
+@lru_cache(maxsize=4096)
+def _instrument(symbol: str) -> Instrument:
+    return Instrument(symbol=symbol, quantity_step=_NINE_PLACES)
 
 
 def _quantity(order: SimOrder) -> Decimal:
