@@ -19,8 +19,10 @@ from app.domain.order import OrderClass, OrderType, Side, TimeInForce
 from app.engine.costs import CostModel
 from app.engine.matching import first_exit, first_fill, first_trigger
 from app.engine.path import MinutePath
+from app.simulator.configuration import Configuration
 from app.simulator.errors import forbidden, invalid, not_found, unprocessable
 from app.simulator.ledger import Ledger, Leg, SimOrder
+from app.simulator.margin import Margin
 from app.simulator.market import Market
 from app.simulator.order_request import NewOrder
 
@@ -40,6 +42,7 @@ class Account:
         self.costs = costs
         self.now = now
         self.opened_at = now
+        self.configuration = Configuration()
         self._instruments = {s: Instrument(symbol=s, quantity_step=_NINE_PLACES) for s in market.symbols}
 
     @property
@@ -57,6 +60,16 @@ class Account:
         positions = self.ledger.portfolio.positions
         prices = {symbol: self.price(symbol, at) or position.average_entry_price for symbol, position in positions.items()}
         return self.ledger.portfolio.mark(prices)
+
+    def configure(self, configuration: Configuration) -> None:
+        """Put other settings in force."""
+        self.configuration = configuration
+
+    def margin(self) -> Margin:
+        """What the account is worth and may still buy."""
+        cash, equity, power = self.ledger.portfolio.cash, self.equity(), self.ledger.buying_power
+        value = equity - cash
+        return Margin(equity, cash, value, Decimal(0), value, value, 1, power, power, power)
 
     def order(self, order_id: str) -> SimOrder:
         """The order of that id; 404 when there is none."""

@@ -100,6 +100,24 @@ class OrderEvent:
     position_quantity: Decimal | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A non-trade activity: dividend, split, fee. net_amount: dollars that came (negative: went).
+
+    quantity: shares concerned; of a SPLIT the change of the position.
+    """
+
+    entry_id: str
+    activity_type: str
+    at: datetime
+    day: date
+    net_amount: Decimal
+    symbol: str | None = None
+    quantity: Decimal | None = None
+    per_share_amount: Decimal | None = None
+    description: str = ""
+
+
 class Changes(NamedTuple):
     """What happened to a ledger since it was last asked."""
 
@@ -121,6 +139,7 @@ class Ledger:
         self.by_client_id: dict[str, str] = {}
         self.legs_of: dict[str, list[str]] = {}
         self.fills: list[Fill] = []
+        self.entries: list[Entry] = []
         self.portfolio = Portfolio(cash=cash)
         self.closes: list[tuple[date, Decimal]] = []
         self._open: dict[str, None] = {}
