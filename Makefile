@@ -72,7 +72,8 @@ $(VENV)/.ready: requirements.txt | $(VENV)/bin/python
 	@chmod +x $(BIN)/trader
 	@touch $@
 
-$(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready
+$(VENV)/.ready-dev: requirements-dev.txt requirements-judges.txt $(VENV)/.ready
 	@echo "Installing what the tests need (once)"
 	@$(call install,requirements-dev.txt)
+	@$(call install,requirements-judges.txt --no-deps)
 	@touch $@

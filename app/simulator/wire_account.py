@@ -58,8 +58,8 @@ def account(account: Account) -> Json:
 
 
 def configuration(one: Configuration) -> Json:
-    """GET /v2/account/configurations. Alpaca leaves an options level that was never chosen null."""
-    return asdict(one)
+    """GET /v2/account/configurations. There are no options here: a level that was never chosen is 0."""
+    return {**asdict(one), "max_options_trading_level": one.max_options_trading_level or 0}
 
 
 def activity_id(at: datetime, name: str) -> str:

@@ -50,7 +50,7 @@ def order(one: SimOrder, legs: list[SimOrder] | None = None) -> Json:
         "submitted_at": instant(one.submitted_at),
         "filled_at": instant(one.filled_at),
         "expired_at": instant(one.expired_at),
-        "expires_at": None,
+        "expires_at": instant(one.active_from),
         "canceled_at": instant(one.canceled_at),
         "failed_at": instant(one.failed_at),
         "replaced_at": None,
@@ -79,8 +79,7 @@ def order(one: SimOrder, legs: list[SimOrder] | None = None) -> Json:
         "hwm": None,
         "subtag": None,
         "source": None,
-        "group_id": one.parent_id or (one.id if one.order_class == "bracket" else None),
-        "group_role": (one.leg or "parent") if one.order_class == "bracket" else None,
+        **({"group_id": one.parent_id or one.id, "group_role": one.leg or "entry"} if one.order_class == "bracket" else {}),
     }
 
 
