@@ -59,7 +59,7 @@ def history(account: Account, request: HistoryRequest) -> Json:
         base, base_day = _bases(account, label, per_day=request.per_day)
     gain = np.round(equity - base, 2)
     share = np.round(np.divide(gain, base, out=np.zeros_like(gain), where=base != 0), 6)
-    first = float(base[0]) if len(base) else round(float(account.ledger.previous_close_equity), 2)
+    first = float(base[0]) if len(base) else round(float(account.ledger.start_cash), 2)
     return {
         "timestamp": label.tolist(),
         "equity": equity.tolist(),
