@@ -87,7 +87,7 @@ def test_every_call_is_answered(packages, exchange, line):
         assert values["getAccount"]["status"] == "ACTIVE"
         assert values["market"]["clientOrderId"] == "first"
         assert len(values["bracket"]["legs"]) == 2
-        assert len(values["stockBars"]["bars"]["AAPL"]) == 30
+        assert len(values["stockBars"]["bars"]["AAPL"]) == 31  # both ends included
         assert len(values["getStockCandles"]["AAPL"]["close"]) > 100
     else:
         assert values["createOrder"]["client_order_id"] == "first"
