@@ -64,6 +64,7 @@ def build_app(options: SimulatorOptions) -> Starlette:
         },
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # to another host than asked, behind a proxy; the venue says 404
     app.state.world = world
     return app
 
