@@ -17,8 +17,16 @@ from starlette.responses import Response
 
 from app.domain.errors import AlphaTraderError, Conflict
 from app.runtime.calendar import new_york_calendar
-from app.simulator import routes_account, routes_control, routes_data, routes_orders, routes_reference
-from app.simulator.clock import pace
+from app.simulator import (
+    routes_account,
+    routes_control,
+    routes_data,
+    routes_orders,
+    routes_reference,
+    stream_data,
+    stream_trading,
+)
+from app.simulator.clock import pace, speed_word
 from app.simulator.errors import (
     CONFLICT,
     INVALID,
@@ -30,11 +38,13 @@ from app.simulator.errors import (
 )
 from app.simulator.options import SimulatorOptions
 from app.simulator.source import open_market
+from app.simulator.stream_socket import WEBSOCKET_SETTINGS
+from app.simulator.streams import Hub
 from app.simulator.world import World
 
 _log = structlog.get_logger(__name__)
 
-_ROUTES = (routes_account, routes_orders, routes_reference, routes_data, routes_control)
+_ROUTES = (routes_account, routes_orders, routes_reference, routes_data, routes_control, stream_trading, stream_data)
 
 __all__ = ["SimulatorOptions", "build_app", "check", "serve"]
 
@@ -42,10 +52,11 @@ __all__ = ["SimulatorOptions", "build_app", "check", "serve"]
 def build_app(options: SimulatorOptions) -> Starlette:
     """The application on a world of its own. Raises InvalidInput or ConfigurationError when data or state are unusable."""
     world = World(options)
+    hub = Hub(world)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        pacemaker = asyncio.create_task(pace(world))
+        pacemaker = asyncio.create_task(pace(world, hub))
         try:
             yield
         finally:
@@ -66,6 +77,7 @@ def build_app(options: SimulatorOptions) -> Starlette:
     )
     app.router.redirect_slashes = False  # to another host than asked, behind a proxy; the venue says 404
     app.state.world = world
+    app.state.hub = hub
     return app
 
 
@@ -98,9 +110,11 @@ def serve(options: SimulatorOptions) -> None:
         clock=world.now.isoformat(),
         source=world.market.source.label,
         symbols=len(world.market.symbols),
-        speed=world.speed,
+        speed=speed_word(world.speed),
     )
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=3)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=3, **WEBSOCKET_SETTINGS
+    )
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(
             stop, lambda *_: None

@@ -19,7 +19,7 @@ from app.simulator.account import Account
 from app.simulator.errors import UNAUTHORIZED, ApiError
 from app.simulator.ledger import Ledger, OrderEvent
 from app.simulator.market import Market
-from app.simulator.options import SimulatorOptions
+from app.simulator.options import FOLLOW, SimulatorOptions
 from app.simulator.source import open_market
 from app.simulator.store import Store
 
@@ -128,7 +128,7 @@ class World:
         self.save()
 
     def set_speed(self, speed: float) -> None:
-        """Simulated seconds per second from now on; 0 stops the clock."""
+        """Simulated seconds per second from now on, or FOLLOW; 0 stops the clock."""
         self.speed = checked_speed(speed)
         self.save()
 
@@ -218,6 +218,6 @@ class World:
 
 def checked_speed(speed: float) -> float:
     """`speed` when a clock can run at it; InvalidInput otherwise."""
-    if not 0 <= speed <= MAXIMUM_SPEED:
+    if not (0 <= speed <= MAXIMUM_SPEED or speed == FOLLOW):
         raise InvalidInput(f"speed must be between 0 and {MAXIMUM_SPEED:.0f} simulated seconds per second")
     return float(speed)
