@@ -94,3 +94,29 @@ def test_every_call_is_answered(packages, exchange, line):
         assert len(values["createOrder bracket"]["legs"]) == 2
         assert len(values["getBarsV2"]) == 30
         assert values["getSnapshots"][0]["DailyBar"]["ClosePrice"] > 0
+
+
+def test_the_newer_line_streams(packages, exchange):
+    seen = run(packages, "streams4.mjs", exchange.url, exchange.ws)
+    assert seen["errors"] == []
+    ours = [update for update in seen["trades"] if update["order"]["clientOrderId"] == "streamed"]
+    assert [update["event"] for update in ours] == ["new", "fill"]
+    assert (ours[1]["qty"], ours[1]["positionQty"]) == ("3", "3")
+    truth = exchange.call("GET", "/v2/orders:by_client_order_id", params={"client_order_id": "streamed"})
+    assert ours[1]["order"]["id"] == truth["id"]
+    assert float(ours[1]["price"]) == float(truth["filled_avg_price"])
+    bars = exchange.call("GET", "/v2/stocks/bars", params={"symbols": "AAPL,MSFT", "start": "2024-01-02", "limit": 1000})[
+        "bars"
+    ]
+    for symbol, rows in bars.items():
+        streamed = [bar["close"] for bar in seen["bars"] if bar["symbol"] == symbol][:5]
+        assert streamed == [row["c"] for row in rows[:5]]
+    assert seen["ticks"] >= 5
+    assert seen["quotes"] >= 5
+    assert (seen["waited"]["symbol"], seen["waited"]["status"]) == ("MSFT", "filled")
+
+
+def test_the_older_line_streams_orders(packages, exchange):
+    seen = run(packages, "streams3.mjs", exchange.url)
+    assert [update["event"] for update in seen["trades"]] == ["new", "fill"]
+    assert seen["errors"] == []
