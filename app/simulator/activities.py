@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from itertools import islice
 from typing import TypeVar
 
@@ -135,5 +136,19 @@ def _id(one: Fill | Entry) -> str:
 
 def _row(ledger: Ledger, one: Fill | Entry) -> Json:
     if isinstance(one, Fill):
-        return wire_account.fill(_id(one), ledger, one)
+        return wire_account.fill(_id(one), ledger, one, _filled(ledger, one))
     return wire_account.entry(_id(one), ledger, one)
+
+
+def _filled(ledger: Ledger, one: Fill) -> Decimal:
+    """Shares that the order of an execution had got with it."""
+    order = ledger.orders[one.venue_order_id]
+    if order.filled_quantity == one.quantity:
+        return one.quantity
+    filled = Decimal(0)
+    for other in _between(ledger.fills, _at, order.submitted_at, one.filled_at):
+        if other.venue_order_id == one.venue_order_id:
+            filled += other.quantity
+            if other is one:
+                break
+    return filled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
+from decimal import Decimal
 
 from app.domain.order import Fill
 from app.runtime.calendar import session_day
@@ -67,23 +68,24 @@ def activity_id(at: datetime, name: str) -> str:
     return f"{at:%Y%m%d%H%M%S%f}"[:17] + f"::{name}"
 
 
-def fill(row_id: str, ledger: Ledger, one: Fill) -> Json:
-    """A FILL row of GET /v2/account/activities."""
+def fill(row_id: str, ledger: Ledger, one: Fill, filled: Decimal) -> Json:
+    """A FILL row of GET /v2/account/activities. filled: shares that the order had got with this execution."""
     order = ledger.orders[one.venue_order_id]
+    left = max((order.quantity or filled) - filled, Decimal(0))
     return {
         "id": row_id,
         "account_id": ledger.account_id,
         "activity_type": "FILL",
         "transaction_time": instant(one.filled_at),
-        "type": "fill",
+        "type": "partial_fill" if left else "fill",
         "price": text(one.price),
         "qty": text(one.quantity),
         "side": one.side.value,
         "symbol": one.symbol,
-        "leaves_qty": "0",
+        "leaves_qty": text(left),
         "order_id": one.venue_order_id,
-        "cum_qty": text(one.quantity),
-        "order_status": order.status,
+        "cum_qty": text(filled),
+        "order_status": "partially_filled" if left else "filled",
         "execution_id": one.execution_id,
         "commission": text(one.commission),
     }
