@@ -20,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from app.domain.bar import Floats, Seconds
-from app.runtime.calendar import NEW_YORK, Session, midnight_new_york, session_day
+from app.runtime.calendar import Session, midnight_new_york, session_day
 from app.simulator.account import Account
 from app.simulator.wire import Json
+from app.simulator.wire_reference import extended_hours
 
 DAY = 86_400
 TIMEFRAMES = {"1Min": 60, "5Min": 300, "15Min": 900, "1H": 3600, "1D": DAY}
-_WINDOWS = {"market_hours": None, "extended_hours": (4, 20)}
 _MINUTE = 60
 
 
@@ -122,14 +122,12 @@ def _spans(account: Account, request: HistoryRequest, start: int, end: int) -> I
     if request.reporting == "continuous":
         return [(start, end + 1)]
     sessions = account.market.calendar.between(_day(start), _day(end))
-    return [_span(session, _WINDOWS[request.reporting]) for session in sessions]
+    hours = extended_hours if request.reporting == "extended_hours" else _regular_hours
+    return [(_second(first), _second(last)) for first, last in map(hours, sessions)]
 
 
-def _span(session: Session, hours: tuple[int, int] | None) -> tuple[int, int]:
-    if hours is None:
-        return int(session.opens_at.timestamp()), int(session.closes_at.timestamp())
-    first, last = (datetime(session.day.year, session.day.month, session.day.day, hour, tzinfo=NEW_YORK) for hour in hours)
-    return int(first.timestamp()), int(last.timestamp())
+def _regular_hours(session: Session) -> tuple[datetime, datetime]:
+    return session.opens_at, session.closes_at
 
 
 def _bases(account: Account, label: Seconds, *, per_day: bool) -> tuple[Floats, date | None]:

@@ -10,7 +10,7 @@ from app.simulator.account import Account
 from app.simulator.wire import Json, asset_id
 
 EXCHANGE = "NASDAQ"
-_PRE_OPENS, _POST_CLOSES = time(4), time(20)
+_PRE_OPENS = time(4)
 # Days from trade to settlement and the first trade date of each rule (SEC releases 34-80295 and 34-96930).
 _SETTLEMENT = ((date(2024, 5, 28), 1), (date(2017, 9, 5), 2), (date.min, 3))
 _MARKETS = {
@@ -56,6 +56,12 @@ def clock(account: Account) -> Json:
     }
 
 
+def extended_hours(one: Session) -> tuple[datetime, datetime]:
+    """Start of the pre-market and end of the after-hours session: 04:00 to 20:00 New York, to 17:00 on half days."""
+    half = one.closes_at.astimezone(NEW_YORK).hour < 16
+    return _at(one.day, _PRE_OPENS), _at(one.day, time(17) if half else time(20))
+
+
 def settlement(calendar: TradingCalendar, day: date) -> date:
     """When a trade of `day` settles: sessions are counted, as the venue's calendar knows no bank holidays."""
     distance = next(days for since, days in _SETTLEMENT if day >= since)
@@ -66,12 +72,13 @@ def settlement(calendar: TradingCalendar, day: date) -> date:
 def session(calendar: TradingCalendar, one: Session) -> Json:
     """One row of GET /v2/calendar."""
     opens, closes = one.opens_at.astimezone(NEW_YORK), one.closes_at.astimezone(NEW_YORK)
+    first, last = extended_hours(one)
     return {
         "date": one.day.isoformat(),
         "open": opens.strftime("%H:%M"),
         "close": closes.strftime("%H:%M"),
-        "session_open": _PRE_OPENS.strftime("%H%M"),
-        "session_close": _POST_CLOSES.strftime("%H%M"),
+        "session_open": first.strftime("%H%M"),
+        "session_close": last.strftime("%H%M"),
         "settlement_date": settlement(calendar, one.day).isoformat(),
     }
 
@@ -100,7 +107,7 @@ def market_clock(calendar: TradingCalendar, code: str, now: datetime) -> Json:
 
 def market_day(calendar: TradingCalendar, one: Session, zone: ZoneInfo | None) -> Json:
     """One row of GET /v3/calendar/{market}. zone: None for UTC."""
-    pre, post = _at(one.day, _PRE_OPENS), _at(one.day, _POST_CLOSES)
+    pre, post = extended_hours(one)
     instants = {
         "pre_start": pre,
         "pre_end": one.opens_at,
@@ -117,12 +124,8 @@ def market_day(calendar: TradingCalendar, one: Session, zone: ZoneInfo | None) -
 
 
 def _phase(one: Session, now: datetime) -> tuple[str, datetime | None]:
-    for name, until in (
-        ("closed", _at(one.day, _PRE_OPENS)),
-        ("pre", one.opens_at),
-        ("core", one.closes_at),
-        ("post", _at(one.day, _POST_CLOSES)),
-    ):
+    pre, post = extended_hours(one)
+    for name, until in (("closed", pre), ("pre", one.opens_at), ("core", one.closes_at), ("post", post)):
         if now < until:
             return name, until.astimezone(NEW_YORK)
     return "closed", None
