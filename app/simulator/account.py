@@ -40,6 +40,7 @@ class Account:
         self.costs = costs
         self.now = now
         self.opened_at = now
+        self.trading_blocked = self.account_blocked = False
         self._instruments = {s: Instrument(symbol=s, quantity_step=_NINE_PLACES) for s in market.symbols}
 
     @property
@@ -68,6 +69,8 @@ class Account:
     def submit(self, new: NewOrder) -> SimOrder:
         """Accept an order, or raise ApiError and change nothing."""
         ledger = self.ledger
+        if self.trading_blocked or self.account_blocked:
+            raise forbidden("trading is blocked for this account")
         if new.client_order_id is not None and new.client_order_id in ledger.by_client_id:
             raise invalid("client_order_id must be unique")
         if new.symbol not in self._instruments:

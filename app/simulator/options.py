@@ -17,6 +17,8 @@ class SimulatorOptions:
     speed: simulated seconds per second, 0 for a clock moved by hand (POST /sim/clock). skip_closed: a running clock jumps
     from each close to the next open. symbols: empty for all in the file, or the default watch list.
     state_file: where orders, fills and the clock survive; None keeps them in memory. port 0 takes any free port.
+    keys: (key id, secret) pairs that have an account from the start. keys_required: no other key is let in, but those that
+    POST /sim/accounts made known. rate_limit: requests a minute and account, None for no limit (Alpaca: 200).
     """
 
     host: str = "127.0.0.1"
@@ -30,3 +32,6 @@ class SimulatorOptions:
     state_file: Path | None = None
     skip_closed: bool = True
     costs: CostModel = field(default_factory=CostModel)
+    keys: tuple[tuple[str, str], ...] = ()
+    keys_required: bool = False
+    rate_limit: int | None = None

@@ -9,11 +9,10 @@ from decimal import Decimal
 from urllib.parse import quote, urlencode
 
 import pytest
-import uvicorn
 
 from app.engine.costs import FREE
 from app.simulator.order_request import parse_json, parse_order
-from app.simulator.server import SimulatorOptions, build_app
+from app.simulator.server import Server, SimulatorOptions, build_app, configured
 from app.simulator.world import World
 
 OPEN = datetime(2024, 1, 2, 14, 30, tzinfo=UTC)
@@ -127,8 +126,7 @@ def generated():
 @pytest.fixture(scope="module")
 def server():
     """An exchange on a generated market, served over HTTP on a free port; yields its address."""
-    config = uvicorn.Config(build_app(SimulatorOptions(seed=7)), host="127.0.0.1", port=0, log_config=None, access_log=False)
-    running = uvicorn.Server(config)
+    running = Server(configured(build_app(SimulatorOptions(seed=7)), host="127.0.0.1", port=0))
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 30
