@@ -40,7 +40,9 @@ Symbols = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of the generated market and of the path inside a day.")]
 Cash = Annotated[str | None, typer.Option(metavar="AMOUNT", help="Money to begin with.")]
-Speed = Annotated[float, typer.Option(min=0.0, help="Simulated seconds per second.")]
+Speed = Annotated[
+    str, typer.Option(metavar="N|follow", help="Simulated seconds per second, or as fast as the clients of its streams read.")
+]
 
 
 @cli.command(epilog="Examples: trader up --cycles 3   |   trader up --data bars.parquet --start 2022-03-01 --speed 600")
@@ -83,7 +85,7 @@ def simulator(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 5801,
     data: Data = None,
     start: Start = None,
-    speed: Speed = 0.0,
+    speed: Speed = "0",
     seed: Annotated[int, typer.Option(help="Seed of the generated market and of the path inside a day.")] = 7,
     symbols: Symbols = None,
     cash: Annotated[str, typer.Option(metavar="AMOUNT", help="Money to begin with.")] = "100000",
@@ -94,6 +96,7 @@ def simulator(
     ] = False,
 ) -> None:
     """Run the simulated exchange alone: an Alpaca-compatible server. With speed 0 its clock moves by POST /sim/clock only."""
+    from app.simulator.clock import read_speed
     from app.simulator.options import SimulatorOptions
     from app.simulator.server import check as check_market
     from app.simulator.server import serve
@@ -103,7 +106,7 @@ def simulator(
         port=port,
         data=_file(data),
         start=_date(start),
-        speed=speed,
+        speed=read_speed(speed),
         seed=seed,
         symbols=_symbols(symbols) or (),
         cash=_amount(cash) or Decimal(100_000),

@@ -15,7 +15,7 @@ from app.domain.errors import InvalidInput
 from app.simulator import wire
 from app.simulator.account import Account
 from app.simulator.arrivals import text
-from app.simulator.clock import apply_move
+from app.simulator.clock import apply_move, speed_word
 from app.simulator.errors import json_response
 from app.simulator.order_request import parse_json
 from app.simulator.world import World
@@ -31,7 +31,7 @@ def state(world: World) -> wire.Json:
         "label": "SIMULATED",
         "clock": wire.instant(world.now),
         "is_open": world.market.calendar.is_open(world.now),
-        "speed": world.speed,
+        "speed": speed_word(world.speed),
         "skip_closed": world.options.skip_closed,
         "seed": world.market.seed,
         "started_at": wire.instant(world.started_at),

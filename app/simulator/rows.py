@@ -14,12 +14,14 @@ _T = TypeVar("_T")
 
 def to_row(value: Any) -> dict[str, Any]:
     """A dataclass of numbers, words, instants and enums as what json can write."""
-    return {name: _plain(found) for name, default in _defaults(type(value)) if (found := getattr(value, name)) is not default}
+    kind: Any = type(value)
+    return {name: _plain(found) for name, default in _defaults(kind) if (found := getattr(value, name)) is not default}
 
 
 def from_row(kind: type[_T], row: Mapping[str, Any]) -> _T:
     """The dataclass that `to_row` took apart. Raises ValueError, TypeError, KeyError or ArithmeticError for anything else."""
-    hints = _hints(kind)
+    key: Any = kind
+    hints = _hints(key)
     return kind(**{name: None if value is None else hints[name](value) for name, value in row.items()})
 
 

@@ -26,8 +26,10 @@ from app.simulator import (
     routes_orders,
     routes_reference,
     routes_truth,
+    stream_data,
+    stream_trading,
 )
-from app.simulator.clock import pace
+from app.simulator.clock import pace, speed_word
 from app.simulator.connection import DisturbableProtocol
 from app.simulator.errors import (
     CONFLICT,
@@ -42,11 +44,23 @@ from app.simulator.errors import (
 from app.simulator.gate import Gate
 from app.simulator.options import SimulatorOptions
 from app.simulator.source import open_market
+from app.simulator.stream_socket import WEBSOCKET_SETTINGS
+from app.simulator.streams import Hub
 from app.simulator.world import World
 
 _log = structlog.get_logger(__name__)
 
-_ROUTES = (routes_account, routes_orders, routes_reference, routes_data, routes_control, routes_truth, routes_faults)
+_ROUTES = (
+    routes_account,
+    routes_orders,
+    routes_reference,
+    routes_data,
+    stream_trading,
+    stream_data,
+    routes_control,
+    routes_truth,
+    routes_faults,
+)
 
 __all__ = ["SimulatorOptions", "build_app", "check", "configured", "serve"]
 
@@ -54,10 +68,11 @@ __all__ = ["SimulatorOptions", "build_app", "check", "configured", "serve"]
 def build_app(options: SimulatorOptions) -> Starlette:
     """The application on a world of its own. Raises InvalidInput or ConfigurationError when data or state are unusable."""
     world = World(options)
+    hub = Hub(world)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        pacemaker = asyncio.create_task(pace(world))
+        pacemaker = asyncio.create_task(pace(world, hub))
         try:
             yield
         finally:
@@ -78,6 +93,7 @@ def build_app(options: SimulatorOptions) -> Starlette:
         lifespan=lifespan,
     )
     app.state.world = world
+    world.hub = app.state.hub = hub
     gate = Gate(app.build_middleware_stack(), world, options.rate_limit)
     app.middleware_stack = gate
     app.state.gate = gate
@@ -87,7 +103,14 @@ def build_app(options: SimulatorOptions) -> Starlette:
 def configured(app: Starlette, **settings: Any) -> uvicorn.Config:
     """uvicorn's configuration for the exchange, with `settings` beside it. Faults can cut connections only with this one."""
     return uvicorn.Config(
-        app, http=DisturbableProtocol, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=3, **settings
+        app,
+        http=DisturbableProtocol,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=3,
+        **WEBSOCKET_SETTINGS,
+        **settings,
     )
 
 
@@ -129,7 +152,7 @@ def serve(options: SimulatorOptions) -> None:
         clock=world.now.isoformat(),
         source=world.market.source.label,
         symbols=len(world.market.symbols),
-        speed=world.speed,
+        speed=speed_word(world.speed),
     )
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(

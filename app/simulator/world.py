@@ -21,7 +21,7 @@ from app.simulator.errors import UNAUTHORIZED, ApiError
 from app.simulator.faults import Fault, FaultBoard
 from app.simulator.ledger import Ledger, OrderEvent
 from app.simulator.market import Market
-from app.simulator.options import SimulatorOptions
+from app.simulator.options import FOLLOW, SimulatorOptions
 from app.simulator.request_log import RequestLog
 from app.simulator.source import open_market
 from app.simulator.store import SavedAccount, Store
@@ -164,10 +164,11 @@ class World:
             if change.events:
                 for listener in self.listeners:
                     listener.on_orders(account, change.events)
-        before, self._told = self._told, self.now
-        if before != self._told:
+        before = self._told
+        self._told = self.now
+        if before != self.now:
             for listener in self.listeners:
-                listener.on_clock(before, self._told)
+                listener.on_clock(before, self.now)
 
     def move(self, to: datetime) -> None:
         """Move the clock forward to `to`. Raises Conflict for the past, InvalidInput beyond the calendar."""
@@ -190,7 +191,7 @@ class World:
         self.save()
 
     def set_speed(self, speed: float) -> None:
-        """Simulated seconds per second from now on; 0 stops the clock."""
+        """Simulated seconds per second from now on, or FOLLOW; 0 stops the clock."""
         self.speed = checked_speed(speed)
         self.save()
 
@@ -268,7 +269,7 @@ class World:
         market, first = open_market(data=options.data, symbols=options.symbols, start=start, seed=seed, calendar=calendar)
         self.market: Market = market
         self.started_at: datetime = calendar.between(first, first)[0].opens_at
-        self._told: datetime = self.started_at
+        self._told = self.started_at
         self._forget_accounts()
         self.accounts.append(self._new_account("", cash, self.started_at))
 
@@ -340,7 +341,7 @@ class World:
 
 def checked_speed(speed: float) -> float:
     """`speed` when a clock can run at it; InvalidInput otherwise."""
-    if not 0 <= speed <= MAXIMUM_SPEED:
+    if not (0 <= speed <= MAXIMUM_SPEED or speed == FOLLOW):
         raise InvalidInput(f"speed must be between 0 and {MAXIMUM_SPEED:.0f} simulated seconds per second")
     return float(speed)
 

@@ -1,6 +1,7 @@
 """Tapes written minute by minute, worlds on them, and two ways in: straight into the application, or over HTTP."""
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -117,6 +118,22 @@ class Local:
         return sent[0]["status"], json.loads(content) if content else None
 
 
+@contextlib.contextmanager
+def served(app):
+    """An application with its streams on a free port; gives its address."""
+    running = Server(configured(app, host="127.0.0.1", port=0))
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not running.started and time.monotonic() < deadline:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        running.should_exit = True
+        thread.join(10)
+
+
 @pytest.fixture(scope="module")
 def generated():
     """Straight into an exchange on a small generated market."""
@@ -126,12 +143,5 @@ def generated():
 @pytest.fixture(scope="module")
 def server():
     """An exchange on a generated market, served over HTTP on a free port; yields its address."""
-    running = Server(configured(build_app(SimulatorOptions(seed=7)), host="127.0.0.1", port=0))
-    thread = threading.Thread(target=running.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not running.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}"
-    running.should_exit = True
-    thread.join(10)
+    with served(build_app(SimulatorOptions(seed=7))) as address:
+        yield address

@@ -2,33 +2,21 @@
 
 import json
 import socket
-import threading
-import time
 from contextlib import contextmanager
 
 import requests
 
-from app.simulator.server import Server, build_app, configured
+from app.simulator.server import build_app
 
+from . import conftest
 from .conftest import KEYS
 
 
 @contextmanager
 def served(options):
-    """The address of an exchange that runs until the block ends, and its world."""
-    app = build_app(options)
-    running = Server(configured(app, host="127.0.0.1", port=0))
-    thread = threading.Thread(target=running.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not running.started and time.monotonic() < deadline:
-        time.sleep(0.005)
-    try:
-        yield Client(f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}")
-    finally:
-        running.should_exit = True
-        thread.join(10)
-        assert not thread.is_alive()
+    """A client of an exchange that runs until the block ends."""
+    with conftest.served(build_app(options)) as address:
+        yield Client(address)
 
 
 class Client:
