@@ -17,7 +17,7 @@ from app.domain.errors import Conflict, InvalidInput
 from app.domain.instrument import Instrument
 from app.domain.order import OrderClass, OrderType, Side, TimeInForce
 from app.engine.costs import CostModel
-from app.engine.matching import first_exit, first_fill, first_trigger
+from app.engine.matching import Progress, first_exit, first_fill, follow
 from app.engine.path import MinutePath
 from app.simulator.configuration import Configuration
 from app.simulator.errors import forbidden, invalid, not_found, unprocessable
@@ -43,6 +43,7 @@ class Account:
         self.now = now
         self.opened_at = now
         self.configuration = Configuration()
+        self.trading_blocked = self.account_blocked = False
         self._instruments = {s: Instrument(symbol=s, quantity_step=_NINE_PLACES) for s in market.symbols}
 
     @property
@@ -81,6 +82,8 @@ class Account:
     def submit(self, new: NewOrder) -> SimOrder:
         """Accept an order, or raise ApiError and change nothing."""
         ledger = self.ledger
+        if self.trading_blocked or self.account_blocked:
+            raise forbidden("trading is blocked for this account")
         if new.client_order_id is not None and new.client_order_id in ledger.by_client_id:
             raise invalid("client_order_id must be unique")
         if new.symbol not in self._instruments:
@@ -186,9 +189,18 @@ class Account:
         path = self.market.path(order.symbol, number) if order.is_open and first < last else None
         if path is None:
             return
-        instrument = self._instruments[order.symbol]
+        instrument, quantity = self._instruments[order.symbol], _quantity(order)
         if order.leg is None:
-            fill = first_fill(order, path, first, end=last, instrument=instrument, costs=self.costs, triggered=order.triggered)
+            fill = first_fill(
+                order,
+                quantity,
+                path,
+                first,
+                end=last,
+                instrument=instrument,
+                costs=self.costs,
+                progress=Progress(order.triggered),
+            )
             if fill is not None:
                 heapq.heappush(events, (fill.bar_index, order.sequence, order.id, fill.price))
             else:
@@ -196,7 +208,15 @@ class Account:
         elif order.leg is Leg.TAKE_PROFIT and self.ledger.orders[order.parent_id or ""].status == "filled":
             gain, loss = self.ledger.legs(order.parent_id or "")
             found = first_exit(
-                gain, loss, path, first, end=last, instrument=instrument, costs=self.costs, triggered=loss.triggered
+                gain,
+                loss,
+                quantity,
+                path,
+                first,
+                end=last,
+                instrument=instrument,
+                costs=self.costs,
+                progress=Progress(loss.triggered),
             )
             if found is not None:
                 winner = loss if found.is_stop else gain
@@ -205,9 +225,9 @@ class Account:
                 self._note_trigger(loss, path, first, last)
 
     def _note_trigger(self, order: SimOrder, path: MinutePath, first: int, last: int) -> None:
-        if order.type is not OrderType.STOP_LIMIT or order.triggered:
+        if order.type not in {OrderType.STOP, OrderType.STOP_LIMIT} or order.triggered:
             return
-        if first_trigger(order, path, first, end=last) is not None:
+        if follow(order, path, first, end=last).triggered:
             self.ledger.put(replace(order, triggered=True))
 
     def _fill(self, order: SimOrder, price: Decimal, at: datetime) -> None:
@@ -326,6 +346,13 @@ class Account:
                 related_orders=related,
                 symbol=symbol,
             )
+
+
+def _quantity(order: SimOrder) -> Decimal:
+    """Shares that are left; of a notional order as many as it was expected to buy."""
+    if order.notional is not None:
+        return (order.notional / order.estimate).quantize(_NINE_PLACES, rounding=ROUND_DOWN)
+    return (order.quantity or Decimal(0)) - order.filled_quantity
 
 
 def _check_bracket(new: NewOrder, price: Decimal) -> None:

@@ -51,6 +51,8 @@ class SimOrder:
     notional: Decimal | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
     estimate: Decimal = _ZERO
     parent_id: str | None = None
     leg: Leg | None = None

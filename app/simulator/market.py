@@ -82,6 +82,7 @@ class Market:
         self.seed = seed
         self.sessions = sessions
         self.symbols = tuple(sorted(source.daily))
+        self.halted: set[str] = set()
         self._opens = [int(s.opens_at.timestamp()) for s in sessions]
         self._closes = [int(s.closes_at.timestamp()) for s in sessions]
         self._paths: OrderedDict[tuple[str, int], MinutePath | None] = OrderedDict()

@@ -1,5 +1,6 @@
 """The matching rule: a table of cases, a plain loop it must agree with, and laws no fill may break."""
 
+from dataclasses import replace
 from decimal import Decimal as D
 
 import numpy as np
@@ -11,7 +12,7 @@ from app.domain.errors import InvalidInput
 from app.domain.instrument import Instrument
 from app.domain.order import OrderType, Side
 from app.engine.costs import FREE, CostModel
-from app.engine.matching import Terms, first_exit, first_fill, first_trigger
+from app.engine.matching import Progress, Terms, first_exit, first_fill, follow
 from app.engine.path import MinutePath
 
 ACME = Instrument(symbol="ACME")
@@ -27,7 +28,7 @@ def bars(*rows):
 
 def fill(side, kind, tape, *, limit=None, stop=None, start=0, costs=FREE, triggered=False):
     terms = Terms(side=side, type=kind, limit_price=limit and D(limit), stop_price=stop and D(stop))
-    found = first_fill(terms, tape, start, instrument=ACME, costs=costs, triggered=triggered)
+    found = first_fill(terms, D(7), tape, start, instrument=ACME, costs=costs, progress=Progress(triggered))
     return None if found is None else (found.bar_index, float(found.price))
 
 
@@ -44,7 +45,7 @@ TABLE = [
     ("stop sell inside a bar", S, T.STOP, None, "99.5", [FLAT], (0, 99.5)),
     ("stop sell through a gap", S, T.STOP, None, "99.5", [(100, 101, 99.6), (95, 96, 94)], (1, 95.0)),
     ("stop buy inside a bar", B, T.STOP, None, "100.5", [FLAT], (0, 100.5)),
-    ("stop buy through a gap", B, T.STOP, None, "100.5", [(100, 100.4, 99), (104, 105, 103)], (1, 104.0)),
+    ("stop buy through a gap", B, T.STOP, None, "100.5", [(100, 100.4, 99), (102, 105, 101)], (1, 102.0)),
     ("stop-limit inside a bar", B, T.STOP_LIMIT, "100.6", "100.5", [FLAT], (0, 100.5)),
     ("stop-limit opened beyond, comes back", B, T.STOP_LIMIT, "100.6", "100.5", [(102, 103, 100.2)], (0, 100.6)),
     ("stop-limit gapped away, never back", B, T.STOP_LIMIT, "100.6", "100.5", [(102, 103, 101)], None),
@@ -74,7 +75,7 @@ def test_slippage_worsens_market_and_stop_only():
 def test_a_triggered_stop_limit_is_a_limit_order():
     tape = bars((102, 103, 101), FLAT)
     terms = Terms(side=B, type=T.STOP_LIMIT, limit_price=D("100.6"), stop_price=D("100.5"))
-    assert first_trigger(terms, tape, 0) == 0
+    assert follow(terms, tape, 0, end=1) == Progress(triggered=True)
     assert fill(B, T.STOP_LIMIT, tape, stop="100.5", limit="100.6", start=1, triggered=True) == (1, 100.0)
 
 
@@ -94,7 +95,7 @@ EXITS = [
 def test_bracket_exits(rows, expected):
     gain = Terms(side=S, type=T.LIMIT, limit_price=D(105))
     loss = Terms(side=S, type=T.STOP, stop_price=D(95))
-    found = first_exit(gain, loss, bars(*rows), 0, instrument=ACME, costs=FREE)
+    found = first_exit(gain, loss, D(7), bars(*rows), 0, instrument=ACME, costs=FREE)
     assert (None if found is None else (found.bar_index, float(found.price), found.is_stop)) == expected
 
 
@@ -118,7 +119,7 @@ def tapes(draw):
 @st.composite
 def orders(draw):
     price = cents.map(lambda x: D(str(x)))
-    kind = draw(st.sampled_from(OrderType))
+    kind = draw(st.sampled_from([T.MARKET, T.LIMIT, T.STOP, T.STOP_LIMIT]))
     return Terms(
         side=draw(st.sampled_from(Side)),
         type=kind,
@@ -141,8 +142,12 @@ def slow_fill(order, tape, start):
                 continue
             stopped = True
             at_open = opened >= order.stop_price if buy else opened <= order.stop_price
-            if order.type is T.STOP:
+            if order.type is T.STOP and order.side is S:
                 return i, worse(opened, order.stop_price)
+            if order.type is T.STOP:
+                order = replace(order, limit_price=ACME.price_down(order.stop_price * D("1.025")))
+                if opened <= order.limit_price:
+                    return i, worse(opened, order.stop_price)
             if not at_open:
                 if order.limit_price == better(order.limit_price, order.stop_price) != order.stop_price:
                     continue
@@ -158,16 +163,16 @@ def slow_fill(order, tape, start):
 @settings(max_examples=200, deadline=None)
 def test_arrays_agree_with_the_plain_loop(order, tape, data):
     start = data.draw(st.integers(0, len(tape.open)))
-    found = first_fill(order, tape, start, instrument=ACME, costs=FREE)
-    assert (None if found is None else tuple(found)) == slow_fill(order, tape, start)
+    found = first_fill(order, D(7), tape, start, instrument=ACME, costs=FREE)
+    assert (None if found is None else (found.bar_index, found.price)) == slow_fill(order, tape, start)
 
 
 @given(order=orders(), tape=tapes(), bps=st.integers(0, 50))
 @settings(max_examples=200, deadline=None)
 def test_no_fill_breaks_a_law(order, tape, bps):
-    found = first_fill(order, tape, 0, instrument=ACME, costs=CostModel(slippage_bps=D(bps)))
+    found = first_fill(order, D(7), tape, 0, instrument=ACME, costs=CostModel(slippage_bps=D(bps)))
     assume(found is not None)
-    index, price = found
+    index, price, _ = found
     slip = price * D(bps) / 9_000 + D("0.005")
     assert D(str(float(tape.low[index]))) - slip <= price <= D(str(float(tape.high[index]))) + slip
     assert price == ACME.price_nearest(price)
@@ -180,16 +185,16 @@ def test_no_fill_breaks_a_law(order, tape, bps):
 def test_a_later_start_never_fills_earlier_and_windows_join(order, tape, data):
     n = len(tape.open)
     first, second = sorted(data.draw(st.tuples(st.integers(0, n), st.integers(0, n))))
-    early, late = (first_fill(order, tape, s, instrument=ACME, costs=FREE) for s in (first, second))
+    early, late = (first_fill(order, D(7), tape, s, instrument=ACME, costs=FREE) for s in (first, second))
     if late is not None:
         assert early is not None
         assert early.bar_index <= late.bar_index
     # Matching [0, cut) and then [cut, n), carrying the trigger, equals matching [0, n).
-    cut, whole = first, first_fill(order, tape, 0, instrument=ACME, costs=FREE)
-    part = first_fill(order, tape, 0, end=cut, instrument=ACME, costs=FREE)
+    cut, whole = first, first_fill(order, D(7), tape, 0, instrument=ACME, costs=FREE)
+    part = first_fill(order, D(7), tape, 0, end=cut, instrument=ACME, costs=FREE)
     if part is None:
-        triggered = order.type is T.STOP_LIMIT and first_trigger(order, tape, 0, end=cut) is not None
-        part = first_fill(order, tape, cut, instrument=ACME, costs=FREE, triggered=triggered)
+        progress = follow(order, tape, 0, end=cut)
+        part = first_fill(order, D(7), tape, cut, instrument=ACME, costs=FREE, progress=progress)
     assert part == whole
 
 
