@@ -17,6 +17,7 @@ from app.simulator.account import Account
 from app.simulator.arrivals import text
 from app.simulator.clock import apply_move, speed_word
 from app.simulator.errors import json_response
+from app.simulator.fault_request import whole
 from app.simulator.order_request import parse_json
 from app.simulator.world import World
 
@@ -89,18 +90,23 @@ async def get_accounts(request: Request) -> Response:
 
 
 async def post_account(request: Request) -> Response:
-    """Open an account: key_id, secret; optional cash, trading_blocked, account_blocked. 201; 409 when the key has one."""
+    """Open an account: key_id, secret; optional cash, multiplier, trading_blocked, account_blocked. 409: it is there."""
     world: World = request.app.state.world
     body = parse_json(await request.body())
-    if unknown := sorted(set(body) - {"key_id", "secret", "cash", *_BLOCKS}):
-        raise InvalidInput(f"unknown field {unknown[0][:40]}; an account takes key_id, secret, cash, {', '.join(_BLOCKS)}")
+    if unknown := sorted(set(body) - {"key_id", "secret", "cash", "multiplier", *_BLOCKS}):
+        raise InvalidInput(
+            f"unknown field {unknown[0][:40]}; an account takes key_id, secret, cash, multiplier, {', '.join(_BLOCKS)}"
+        )
     key_id, secret = text(body, "key_id"), text(body, "secret")
     if not (key_id and secret and f"{key_id}{secret}".isascii() and f"{key_id}{secret}".isprintable()):
         raise InvalidInput("key_id and secret must be texts of printable ASCII characters")
     blocks = {name: body.get(name, False) for name in _BLOCKS}
     if not all(isinstance(value, bool) for value in blocks.values()):
         raise InvalidInput(f"{' and '.join(_BLOCKS)} must be true or false")
-    account = world.open_account(key_id, secret, cash=_amount(body), **blocks)
+    multiplier = None if body.get("multiplier") is None else whole(body, "multiplier", default=1)
+    if multiplier not in {None, 1, 2, 4}:
+        raise InvalidInput("multiplier must be 1 (cash account), 2 or 4")
+    account = world.open_account(key_id, secret, cash=_amount(body), multiplier=multiplier, **blocks)
     return json_response(_account(account), 201)
 
 
@@ -117,6 +123,7 @@ def _account(account: Account) -> wire.Json:
         "open_orders": sum(1 for _ in ledger.open_orders()),
         "fills": len(ledger.fills),
         "positions": len(ledger.portfolio.positions),
+        "multiplier": account.multiplier,
         **{name: getattr(account, name) for name in _BLOCKS},
     }
 

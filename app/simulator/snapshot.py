@@ -10,7 +10,7 @@ from typing import Any
 from app.domain.errors import Conflict, InvalidInput
 from app.domain.order import Fill
 from app.simulator import wire
-from app.simulator.ledger import SimOrder
+from app.simulator.ledger import Entry, SimOrder
 from app.simulator.rows import from_row, to_row
 from app.simulator.store import SavedAccount
 from app.simulator.world import World, checked_speed
@@ -31,6 +31,7 @@ def take(world: World) -> wire.Json:
                 "facts": world.account_facts(account),
                 "orders": [to_row(order) for order in account.ledger.orders.values()],
                 "fills": [to_row(fill) for fill in account.ledger.fills],
+                "entries": [to_row(entry) for entry in account.ledger.entries],
                 "closes": [[day.isoformat(), str(equity)] for day, equity in account.ledger.closes],
             }
             for account in world.accounts
@@ -67,5 +68,6 @@ def _account(fields: Mapping[str, Any]) -> SavedAccount:
         facts=fields["facts"],
         orders=[from_row(SimOrder, row) for row in fields["orders"]],
         fills=[from_row(Fill, row) for row in fields["fills"]],
+        entries=[from_row(Entry, row) for row in fields["entries"]],
         closes=[(date.fromisoformat(day), Decimal(equity)) for day, equity in fields["closes"]],
     )

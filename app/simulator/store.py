@@ -1,8 +1,8 @@
-"""The exchange's memory on disk: accounts with their orders, executions and closes, and the clock, written through with
-every change.
+"""The exchange's memory on disk: accounts with their orders, executions, activities and closes, and the clock, written through
+with every change.
 
 SQLite in WAL mode: a killed process loses nothing that was answered. Cash and positions are not stored: they are the fold
-of the executions. The file belongs to one exchange at a time.
+of the executions and activities. The file belongs to one exchange at a time.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from app.domain.errors import ConfigurationError
 from app.domain.order import Fill
-from app.simulator.ledger import Changes, Ledger, SimOrder
+from app.simulator.ledger import Changes, Entry, Ledger, SimOrder
 from app.simulator.rows import from_row, to_row
 
 _SCHEMA = """
@@ -27,9 +27,11 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS accounts (account INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS orders (account INTEGER, sequence INTEGER, body TEXT NOT NULL, PRIMARY KEY (account, sequence));
 CREATE TABLE IF NOT EXISTS fills (number INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS closes (account INTEGER, day TEXT, equity TEXT NOT NULL, PRIMARY KEY (account, day));
 """
-_OF_ACCOUNTS = ("accounts", "orders", "fills", "closes")
+_OF_ACCOUNTS = ("accounts", "orders", "fills", "entries", "closes")
+_T = TypeVar("_T", SimOrder, Fill, Entry)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +41,14 @@ class SavedAccount:
     facts: Mapping[str, Any]
     orders: list[SimOrder]
     fills: list[Fill]
+    entries: list[Entry]
     closes: list[tuple[date, Decimal]]
 
     def restore(self, ledger: Ledger) -> None:
         """Put everything into an empty ledger; it counts as changed."""
         for order in self.orders:
             ledger.put(order)
-        for fill in self.fills:
-            ledger.restore_fill(fill)
+        ledger.restore(self.fills, self.entries)
         ledger.closes.extend(self.closes)
 
 
@@ -122,6 +124,9 @@ class Store:
                     "INSERT INTO fills (account, body) VALUES (?, ?)", [(number, _text(to_row(f))) for f in change.fills]
                 )
                 db.executemany(
+                    "INSERT INTO entries (account, body) VALUES (?, ?)", [(number, _text(to_row(e))) for e in change.entries]
+                )
+                db.executemany(
                     "INSERT OR REPLACE INTO closes VALUES (?, ?, ?)",
                     [(number, day.isoformat(), str(equity)) for day, equity in change.closes],
                 )
@@ -147,13 +152,15 @@ class Store:
             assert self.db is not None  # noqa: S101 - narrows the type; `accounts` has looked
             return self.db.execute(query, (number,)).fetchall()
 
+        def kept(kind: type[_T], table: str, order: str) -> list[_T]:
+            found = rows(f"SELECT body FROM {table} WHERE account = ? ORDER BY {order}")  # noqa: S608 - names from below
+            return [from_row(kind, json.loads(body)) for (body,) in found]
+
         return SavedAccount(
             facts=facts,
-            orders=[
-                from_row(SimOrder, json.loads(b))
-                for (b,) in rows("SELECT body FROM orders WHERE account = ? ORDER BY sequence")
-            ],
-            fills=[from_row(Fill, json.loads(b)) for (b,) in rows("SELECT body FROM fills WHERE account = ? ORDER BY number")],
+            orders=kept(SimOrder, "orders", "sequence"),
+            fills=kept(Fill, "fills", "number"),
+            entries=kept(Entry, "entries", "number"),
             closes=[
                 (date.fromisoformat(day), Decimal(equity))
                 for day, equity in rows("SELECT day, equity FROM closes WHERE account = ? ORDER BY day")

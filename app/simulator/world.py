@@ -14,15 +14,18 @@ from typing import Any, Protocol
 import structlog
 
 from app.domain.errors import ConfigurationError, Conflict, InvalidInput
+from app.engine.costs import Liquidity
 from app.runtime.calendar import new_york_calendar
 from app.simulator.account import Account
 from app.simulator.barriers import BarrierBoard
+from app.simulator.configuration import Configuration
 from app.simulator.errors import UNAUTHORIZED, ApiError
 from app.simulator.faults import Fault, FaultBoard
 from app.simulator.ledger import Ledger, OrderEvent
 from app.simulator.market import Market
 from app.simulator.options import FOLLOW, SimulatorOptions
 from app.simulator.request_log import RequestLog
+from app.simulator.rows import from_row, to_row
 from app.simulator.source import open_market
 from app.simulator.store import SavedAccount, Store
 
@@ -57,6 +60,7 @@ class World:
         self.hub: Hub | None = None
         self.faults = FaultBoard()
         self.barriers = BarrierBoard()
+        self._told: datetime
         self.store = Store(options.state_file)
         self.requests = RequestLog(self.store.db)
         facts = self.store.facts()
@@ -116,13 +120,18 @@ class World:
         secret: str,
         *,
         cash: Decimal | None = None,
+        multiplier: int | None = None,
         trading_blocked: bool = False,
         account_blocked: bool = False,
     ) -> Account:
-        """An account for a new key on its own terms. Raises Conflict when the key has one."""
+        """An account for a new key; what is not given is as the options say. Raises Conflict when the key has one.
+
+        multiplier: 1, 2 or 4. The blocks: no order is taken or replaced.
+        """
         if key_id in self._secrets:
             raise Conflict(f"the key {key_id[:40]} has an account already")
         account = self._open(key_id, secret, _checked_cash(self.options.cash if cash is None else cash))
+        account.multiplier = account.multiplier if multiplier is None else multiplier
         account.trading_blocked, account.account_blocked = trading_blocked, account_blocked
         self.save()
         return account
@@ -222,7 +231,8 @@ class World:
         old = self.by_key(key_id)
         number = self.accounts.index(old)
         fresh = self._new_account(old.ledger.account_name, old.ledger.start_cash, self.now)
-        fresh.key_id, fresh.trading_blocked, fresh.account_blocked = key_id, old.trading_blocked, old.account_blocked
+        fresh.key_id, fresh.multiplier = key_id, old.multiplier
+        fresh.trading_blocked, fresh.account_blocked = old.trading_blocked, old.account_blocked
         self.accounts[number] = self._by_key[key_id] = fresh
         self._written.pop(number, None)
         with self.store.transaction():
@@ -244,19 +254,23 @@ class World:
             "secret_digest": self._secrets.get(account.key_id, ""),
             "opened_at": account.opened_at.isoformat(),
             "cash": str(account.ledger.start_cash),
+            "multiplier": account.multiplier,
+            "configuration": to_row(account.configuration),
             "trading_blocked": account.trading_blocked,
             "account_blocked": account.account_blocked,
         }
 
     def identity(self) -> dict[str, str]:
         """What a saved run must agree with to go on here."""
-        market = self.market
+        market, options = self.market, self.options
+        terms = (options.multiplier, options.cancel_seconds, options.participation, options.partial_probability)
         return {
             "start": self.started_at.date().isoformat(),
             "seed": str(market.seed),
             "data": market.source.fingerprint,
-            "cash": str(self.options.cash),
-            "costs": json.dumps(asdict(self.options.costs), default=str, sort_keys=True),
+            "cash": str(options.cash),
+            "costs": json.dumps(asdict(options.costs), default=str, sort_keys=True),
+            "order terms": json.dumps(terms, default=str),
         }
 
     def _advance(self, to: datetime) -> None:
@@ -280,8 +294,19 @@ class World:
         self._written: dict[int, Mapping[str, Any]] = {}  # facts by account number, as the state file has them
 
     def _new_account(self, name: str, cash: Decimal, now: datetime) -> Account:
-        ledger = Ledger(seed=self.market.seed, cash=cash, name=name)
-        return Account(market=self.market, ledger=ledger, costs=self.options.costs, now=now, key_id=name)
+        options, seed = self.options, self.market.seed
+        return Account(
+            market=self.market,
+            ledger=Ledger(seed=seed, cash=cash, name=name),
+            costs=options.costs,
+            now=now,
+            key_id=name,
+            multiplier=options.multiplier,
+            cancel_seconds=options.cancel_seconds,
+            liquidity=Liquidity(
+                participation=options.participation, partial_probability=options.partial_probability, seed=seed
+            ),
+        )
 
     def _adopt(self, saved: list[SavedAccount], clock: datetime) -> None:
         """Take over the accounts and the clock of a run on the same tape, in place of everything there is."""
@@ -297,6 +322,7 @@ class World:
         # The first account's ids bear no name: whichever key comes first, a replay names everything alike.
         account = self._new_account(facts["key_id"] if number else "", Decimal(facts["cash"]), clock)
         account.key_id, account.opened_at = facts["key_id"], datetime.fromisoformat(facts["opened_at"])
+        account.multiplier, account.configuration = facts["multiplier"], from_row(Configuration, facts["configuration"])
         account.trading_blocked, account.account_blocked = facts["trading_blocked"], facts["account_blocked"]
         saved.restore(account.ledger)
         return account
