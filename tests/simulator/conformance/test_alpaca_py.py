@@ -239,6 +239,8 @@ ORDERS = {
 @pytest.mark.parametrize("kind", ORDERS)
 def test_orders_of_every_kind(bot, kind):
     bot.trading.cancel_order_by_id(bot.resting.id)
+    if kind == "at the open":
+        bot.exchange.sim("clock", to="2024-01-03T01:00:00Z")  # 20:00 in New York
     request = ORDERS[kind](bot)
     order = bot.trading.submit_order(request)
     assert isinstance(order, Order)
@@ -260,6 +262,7 @@ def test_a_replaced_order_is_another(bot):
 
 
 def test_half_a_position(bot):
+    bot.trading.cancel_orders()  # an open buy would make this a wash trade
     order = bot.trading.close_position("AAPL", ClosePositionRequest(percentage="50"))
     assert (order.side, order.qty) == ("sell", "5")
     with pytest.raises(APIError) as refused:

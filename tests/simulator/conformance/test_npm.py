@@ -20,14 +20,11 @@ NOT_SERVED = re.compile(
 _TICKS = "historical trades and quotes"
 PENDING = {
     "4": {
-        "patchOrderByOrderId": "replacing orders",
-        "oco": "one-cancels-other",
         **dict.fromkeys(("stockTrades", "stockTradeSingle", "stockQuotes", "stockQuoteSingle"), _TICKS),
         **dict.fromkeys(("stockMetaExchanges", "stockMetaConditions"), "codes of the tape"),
         "news": "news",
     },
     "3": {
-        "replaceOrder": "replacing orders",
         **{f"get{how}{kind}V2": _TICKS for kind in ("Trades", "Quotes") for how in ("", "Multi")},
         **{f"getMulti{kind}AsyncV2": _TICKS for kind in ("Trades", "Quotes")},
         "getNews": "news",

@@ -61,8 +61,8 @@ def test_a_trading_life(exchange):
     one = call("POST", "/v2/orders", json={**ORDER, "symbol": "MSFT", "qty": "1"})
     call("DELETE", f"/v2/orders/{one['id']}", status=204)
     call("DELETE", f"/v2/orders/{one['id']}", status=422)
-    call("DELETE", "/v2/positions/AAPL", params={"qty": "1"})
     call("DELETE", "/v2/orders", status=207)
+    call("DELETE", "/v2/positions/AAPL", params={"qty": "1"})
     call("DELETE", "/v2/positions", params={"cancel_orders": "true"}, status=207)
     exchange.sim("clock", next_open=True)
     for query in ({}, {"timeframe": "5Min", "period": "1D"}, {"timeframe": "1H", "period": "1W", "cashflow_types": "ALL"}):
