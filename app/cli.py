@@ -89,6 +89,18 @@ def simulator(
     cash: Annotated[str, typer.Option(metavar="AMOUNT", help="Money to begin with.")] = "100000",
     state: Annotated[Path | None, typer.Option(help="File that keeps orders, fills and the clock over a restart.")] = None,
     skip_closed: Annotated[bool, typer.Option(help="Jump from each close to the next open.")] = True,
+    multiplier: Annotated[
+        int, typer.Option(metavar="1|2|4", help="What accounts may buy for each dollar of their own; 1: cash only, no shorts.")
+    ] = 2,
+    cancel_seconds: Annotated[
+        float, typer.Option(min=0, max=86_400, help="Simulated seconds until a cancel takes effect.")
+    ] = 0.0,
+    participation: Annotated[
+        str | None, typer.Option(metavar="SHARE", help="Most of a minute's volume that one order takes, such as 0.1.")
+    ] = None,
+    partial_probability: Annotated[
+        str | None, typer.Option(metavar="SHARE", help="How many orders fill in pieces at random; Alpaca's paper account: 0.1.")
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Only say whether data, symbols and start can be used, and end.")
     ] = False,
@@ -109,6 +121,10 @@ def simulator(
         cash=_amount(cash) or Decimal(100_000),
         state_file=state,
         skip_closed=skip_closed,
+        multiplier=multiplier,
+        cancel_seconds=cancel_seconds,
+        participation=_amount(participation),
+        partial_probability=_amount(partial_probability) or Decimal(0),
     )
     if check:
         _out.print(escape(check_market(options)), soft_wrap=True)

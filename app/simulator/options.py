@@ -17,6 +17,8 @@ class SimulatorOptions:
     speed: simulated seconds per second, 0 for a clock moved by hand (POST /sim/clock). skip_closed: a running clock jumps
     from each close to the next open. symbols: empty for all in the file, or the default watch list.
     state_file: where orders, fills and the clock survive; None keeps them in memory. port 0 takes any free port.
+    multiplier: what accounts may buy for each dollar of their own: 1 for cash accounts, which never go short, 2 or 4.
+    cancel_seconds: simulated time until a cancel takes effect. participation, partial_probability: as in `Liquidity`.
     """
 
     host: str = "127.0.0.1"
@@ -30,3 +32,7 @@ class SimulatorOptions:
     state_file: Path | None = None
     skip_closed: bool = True
     costs: CostModel = field(default_factory=CostModel)
+    multiplier: int = 2
+    cancel_seconds: float = 0.0
+    participation: Decimal | None = None
+    partial_probability: Decimal = Decimal(0)

@@ -1,8 +1,8 @@
-"""The exchange's memory on disk: accounts with their orders, executions and closes, and the clock, written through with
-every change.
+"""The exchange's memory on disk: accounts with their orders, executions, activities and closes, and the clock, written through
+with every change.
 
 SQLite in WAL mode: a killed process loses nothing that was answered. Cash and positions are not stored: they are the fold
-of the executions.
+of the executions and activities.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from app.domain.errors import ConfigurationError
 from app.domain.order import Fill
-from app.simulator.ledger import Changes, Ledger, SimOrder
+from app.simulator.ledger import Changes, Entry, Ledger, SimOrder
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS accounts (account INTEGER PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS orders (account INTEGER, sequence INTEGER, body TEXT NOT NULL, PRIMARY KEY (account, sequence));
 CREATE TABLE IF NOT EXISTS fills (number INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS entries (number INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS closes (account INTEGER, day TEXT, equity TEXT NOT NULL, PRIMARY KEY (account, day));
 """
-_TABLES = ("facts", "accounts", "orders", "fills", "closes")
-_T = TypeVar("_T", SimOrder, Fill)
+_TABLES = ("facts", "accounts", "orders", "fills", "entries", "closes")
+_T = TypeVar("_T", SimOrder, Fill, Entry)
 
 
 class Store:
@@ -77,11 +78,12 @@ class Store:
             db.executemany(
                 "INSERT OR REPLACE INTO accounts VALUES (?, ?)", [(number, json.dumps(facts)) for number, facts in accounts]
             )
-            for number, (orders, fills, closes, _) in changes:
+            for number, (orders, fills, closes, entries, _) in changes:
                 db.executemany(
                     "INSERT OR REPLACE INTO orders VALUES (?, ?, ?)", [(number, o.sequence, _dump(o)) for o in orders]
                 )
                 db.executemany("INSERT INTO fills (account, body) VALUES (?, ?)", [(number, _dump(f)) for f in fills])
+                db.executemany("INSERT INTO entries (account, body) VALUES (?, ?)", [(number, _dump(e)) for e in entries])
                 db.executemany(
                     "INSERT OR REPLACE INTO closes VALUES (?, ?, ?)", [(number, day.isoformat(), str(e)) for day, e in closes]
                 )
@@ -95,13 +97,14 @@ class Store:
         return [json.loads(body) for (body,) in rows]
 
     def load(self, number: int, ledger: Ledger) -> None:
-        """Put every stored order, execution and close of account `number` into an empty ledger."""
+        """Put every stored order, execution, activity and close of account `number` into an empty ledger."""
         if self._db is None:
             return
         for (body,) in self._db.execute("SELECT body FROM orders WHERE account = ? ORDER BY sequence", (number,)):
             ledger.put(_load(SimOrder, body))
-        for (body,) in self._db.execute("SELECT body FROM fills WHERE account = ? ORDER BY number", (number,)):
-            ledger.restore_fill(_load(Fill, body))
+        fills = self._db.execute("SELECT body FROM fills WHERE account = ? ORDER BY number", (number,))
+        entries = self._db.execute("SELECT body FROM entries WHERE account = ? ORDER BY number", (number,))
+        ledger.restore([_load(Fill, body) for (body,) in fills], [_load(Entry, body) for (body,) in entries])
         for day, equity in self._db.execute("SELECT day, equity FROM closes WHERE account = ? ORDER BY day", (number,)):
             ledger.closes.append((date.fromisoformat(day), Decimal(equity)))
         ledger.take_changes()
@@ -113,13 +116,13 @@ class Store:
             self._db = None
 
 
-def _dump(value: SimOrder | Fill) -> str:
+def _dump(value: SimOrder | Fill | Entry) -> str:
     fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     return json.dumps({name: v for name, v in fields.items() if v is not None}, default=_plain, separators=(",", ":"))
 
 
 def _plain(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def _load(kind: type[_T], body: str) -> _T:
@@ -130,6 +133,6 @@ def _load(kind: type[_T], body: str) -> _T:
 def _read(hint: Any, value: Any) -> Any:
     if isinstance(hint, UnionType):
         hint = next(part for part in get_args(hint) if part is not type(None))
-    if hint is datetime:
-        return datetime.fromisoformat(value)
+    if hint in {date, datetime}:
+        return hint.fromisoformat(value)
     return value if hint in {str, int, bool} else hint(value)

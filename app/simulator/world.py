@@ -14,6 +14,7 @@ from typing import Protocol
 import structlog
 
 from app.domain.errors import ConfigurationError, InvalidInput
+from app.engine.costs import Liquidity
 from app.runtime.calendar import new_york_calendar
 from app.simulator.account import Account
 from app.simulator.errors import UNAUTHORIZED, ApiError
@@ -164,7 +165,19 @@ class World:
 
     def _new_account(self, name: str, seed: int, cash: Decimal, now: datetime) -> Account:
         ledger = Ledger(seed=seed, cash=cash, name=name)
-        return Account(market=self.market, ledger=ledger, costs=self.options.costs, now=now, key_id=name)
+        options = self.options
+        return Account(
+            market=self.market,
+            ledger=ledger,
+            costs=options.costs,
+            now=now,
+            key_id=name,
+            multiplier=options.multiplier,
+            cancel_seconds=options.cancel_seconds,
+            liquidity=Liquidity(
+                participation=options.participation, partial_probability=options.partial_probability, seed=seed
+            ),
+        )
 
     def _open(self, key_id: str, digest: str) -> Account:
         if self._secrets:
@@ -185,13 +198,15 @@ class World:
         }
 
     def _identity(self) -> dict[str, str]:
-        ledger, market = self.first.ledger, self.market
+        ledger, market, options = self.first.ledger, self.market, self.options
+        terms = (options.multiplier, options.cancel_seconds, options.participation, options.partial_probability)
         return {
             "start": self.started_at.date().isoformat(),
             "seed": str(market.seed),
             "data": market.source.fingerprint,
             "cash": str(ledger.start_cash),
-            "costs": json.dumps(asdict(self.options.costs), default=str, sort_keys=True),
+            "costs": json.dumps(asdict(options.costs), default=str, sort_keys=True),
+            "order terms": json.dumps(terms, default=str),
         }
 
     def _resume(self, facts: Mapping[str, str], identity: Mapping[str, str]) -> None:

@@ -76,7 +76,11 @@ def bench(tmp_path):
         path = tmp_path / "tape.csv"
         path.write_text(HEAD + "".join(lines))
         return Bench(
-            World(SimulatorOptions(data=path, **{"costs": FREE, "cash": Decimal(10_000), "start": OPEN.date(), **options}))
+            World(
+                SimulatorOptions(
+                    data=path, **{"costs": FREE, "cash": Decimal(10_000), "start": OPEN.date(), "multiplier": 1, **options}
+                )
+            )
         )
 
     return make
