@@ -15,7 +15,7 @@ install = if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --python $(BIN
 	else $(BIN)/python -m pip install --quiet --require-hashes -r $(1); fi
 
 help: ## This list
-	@awk 'BEGIN {FS = ":.*## "; print "Alpha Trader\n"} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "; print "Alpha Trader\n"} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@printf '\nVariables of make up (all optional):\n'
 	@printf '  DATA=path      bars to replay, Parquet or CSV (symbol, timestamp, open, high, low, close, volume); default: a generated market\n'
 	@printf '  START=date     first day of the run, e.g. 2022-03-01; begins a new run and archives the saved one\n'

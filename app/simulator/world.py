@@ -154,8 +154,8 @@ class World:
     def _begin(self, start: date | None, seed: int, cash: Decimal) -> datetime:
         if not (cash.is_finite() and 0 < cash <= Decimal(10) ** 12):
             raise InvalidInput(f"cash must be above zero and at most 10^12, got {cash}")
-        options, calendar = self.options, new_york_calendar()
-        market, first = open_market(data=options.data, symbols=options.symbols, start=start, seed=seed, calendar=calendar)
+        calendar = new_york_calendar()
+        market, first = open_market(self.options, calendar, start=start, seed=seed)
         self.market: Market = market
         self.started_at = calendar.between(first, first)[0].opens_at
         self.accounts: list[Account] = [self._new_account("", seed, cash, self.started_at)]

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 import pytest
 import uvicorn
 
+from app.config import DEFAULT_WATCHLIST
 from app.engine.costs import FREE
 from app.simulator.order_request import parse_json, parse_order
 from app.simulator.server import SimulatorOptions, build_app
@@ -130,8 +131,9 @@ def generated():
 
 @pytest.fixture(scope="module")
 def server():
-    """An exchange on a generated market, served over HTTP on a free port; yields its address."""
-    config = uvicorn.Config(build_app(SimulatorOptions(seed=7)), host="127.0.0.1", port=0, log_config=None, access_log=False)
+    """An exchange on a generated market of the watch list, served over HTTP on a free port; yields its address."""
+    options = SimulatorOptions(seed=7, symbols=tuple(DEFAULT_WATCHLIST.split()))
+    config = uvicorn.Config(build_app(options), host="127.0.0.1", port=0, log_config=None, access_log=False)
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()
