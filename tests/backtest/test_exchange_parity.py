@@ -40,7 +40,9 @@ class Desk:
         source = Source(label="test", daily=bars, fine={}, fine_seconds=86_400, generated=True, fingerprint="")
         tape = Market(source, new_york_calendar(), sessions, SEED)
         ledger = Ledger(seed=SEED, cash=plan.capital)
-        self.exchange = Account(market=tape, ledger=ledger, costs=plan.costs, now=sessions[0].opens_at, liquidity=plan.liquidity)
+        self.exchange = Account(
+            market=tape, ledger=ledger, costs=plan.costs, now=sessions[0].opens_at, liquidity=plan.liquidity
+        )
         self.plan, self.bars = plan, bars
         self.decisions: list[Decision] = []
         self._own = opened(plan.capital)
