@@ -9,7 +9,6 @@ from starlette.routing import Route
 from app.domain.errors import InvalidInput
 from app.simulator import snapshot, wire, wire_orders
 from app.simulator.errors import json_response
-from app.simulator.order_request import parse_json
 from app.simulator.routes_control import state
 from app.simulator.world import World
 
@@ -80,7 +79,7 @@ async def get_snapshot(request: Request) -> Response:
 async def put_snapshot(request: Request) -> Response:
     """Make everything as it was when the document was taken. 409 for a document of another tape."""
     world: World = request.app.state.world
-    snapshot.restore(world, parse_json(await request.body()))
+    snapshot.restore(world, await request.body())
     return json_response(state(world))
 
 
