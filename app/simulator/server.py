@@ -92,6 +92,7 @@ def build_app(options: SimulatorOptions) -> Starlette:
         },
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # to another host than asked, behind a proxy; the venue says 404
     app.state.world = world
     world.hub = app.state.hub = hub
     gate = Gate(app.build_middleware_stack(), world, options.rate_limit)
