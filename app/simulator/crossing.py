@@ -84,12 +84,17 @@ class Crossing:
             liquidity=account.liquidity,
             end=self._last,
             progress=members[-1].progress,
-            key="" if any(member.executions for member in members) else order.id,
+            key="" if any(member.executions for member in members) else self._draw_name(order),
         )
         if found is None:
             return None
         winner = members[-1] if isinstance(found, FirstExit) and found.is_stop else order
         return _Event(found.bar_index, winner.sequence, winner.id, start, found.price, found.quantity)
+
+    def _draw_name(self, order: SimOrder) -> str:
+        """The name under which the backtest draws partial fills of the same order."""
+        entry = self._ledger.orders.get(order.parent_id or "")
+        return order.client_order_id if entry is None else f"{entry.client_order_id}-exit"
 
     def _happen(self, order: SimOrder, event: _Event) -> None:
         account, at = self._account, self._window.end_of(event.minute)
