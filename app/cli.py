@@ -79,7 +79,30 @@ def up(
     raise typer.Exit(run(settings(), wish, Terminal()))
 
 
-@cli.command(epilog="Example: trader simulator --port 5801 --data bars.parquet --start 2022-03-01 --speed 60 --skip-closed")
+_SIMULATOR = """Run the simulated exchange alone: an Alpaca without an account, for any Alpaca client.
+
+\b
+trader simulator                                            a generated market, the clock moved by hand
+trader simulator --data bars.parquet --start 2022-03-01     replay a file
+trader simulator --speed 60                                 a simulated minute each second
+trader simulator --speed follow                             as fast as the clients of its streams read
+trader simulator --state run.sqlite                         survives a restart, and kill -9
+
+Give your client http://127.0.0.1:5801 as address and any key and secret. Each key is an account of its own.
+
+\b
+TradingClient("any", "thing", url_override="http://127.0.0.1:5801")
+curl -H APCA-API-KEY-ID:any -H APCA-API-SECRET-KEY:thing localhost:5801/v2/account
+curl -X POST localhost:5801/sim/clock -d '{"advance_seconds": 600}'
+curl -X POST localhost:5801/sim/clock -d '{"next_open": true}'
+curl -X POST localhost:5801/sim/faults -d '{"what": "status", "status": 504, "path": "/v2/orders", "when": "after"}'
+curl localhost:5801/sim/ledger
+
+Nothing fills before the clock moves. Faults, barriers, streams, snapshots, order rules: docs/simulated-exchange.md
+"""
+
+
+@cli.command(help=_SIMULATOR)
 def simulator(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 5801,
@@ -91,11 +114,23 @@ def simulator(
     cash: Annotated[str, typer.Option(metavar="AMOUNT", help="Money to begin with.")] = "100000",
     state: Annotated[Path | None, typer.Option(help="File that keeps orders, fills and the clock over a restart.")] = None,
     skip_closed: Annotated[bool, typer.Option(help="Jump from each close to the next open.")] = True,
+    multiplier: Annotated[
+        int, typer.Option(metavar="1|2|4", help="What accounts may buy for each dollar of their own; 1: cash only, no shorts.")
+    ] = 2,
+    cancel_seconds: Annotated[
+        float, typer.Option(min=0, max=86_400, help="Simulated seconds until a cancel takes effect.")
+    ] = 0.0,
+    participation: Annotated[
+        str | None, typer.Option(metavar="SHARE", help="Most of a minute's volume that one order takes, such as 0.1.")
+    ] = None,
+    partial_probability: Annotated[
+        str | None, typer.Option(metavar="SHARE", help="How many orders fill in pieces at random; Alpaca's paper account: 0.1.")
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Only say whether data, symbols and start can be used, and end.")
     ] = False,
 ) -> None:
-    """Run the simulated exchange alone: an Alpaca-compatible server. With speed 0 its clock moves by POST /sim/clock only."""
+    """Serve the simulated exchange until it is stopped."""
     from app.simulator.clock import read_speed
     from app.simulator.options import SimulatorOptions
     from app.simulator.server import check as check_market
@@ -112,6 +147,10 @@ def simulator(
         cash=_amount(cash) or Decimal(100_000),
         state_file=state,
         skip_closed=skip_closed,
+        multiplier=multiplier,
+        cancel_seconds=cancel_seconds,
+        participation=_amount(participation),
+        partial_probability=_amount(partial_probability) or Decimal(0),
     )
     if check:
         _out.print(escape(check_market(options)), soft_wrap=True)

@@ -19,7 +19,7 @@ from app.backtest.venue import BacktestVenue
 from app.domain.forecast import Forecaster
 from app.domain.instrument import Instrument
 from app.domain.trading_state import Cause, RiskState, TradingState
-from app.engine.costs import CostModel
+from app.engine.costs import UNLIMITED, CostModel, Liquidity
 from app.engine.decision import Book, Context, Decision
 from app.engine.ledger import Execution
 from app.engine.recording import Inputs
@@ -52,6 +52,7 @@ class Plan:
     limits: RiskLimits
     policy: Policy
     costs: CostModel
+    liquidity: Liquidity = UNLIMITED
     grain: Grain = Grain.SESSION
     cycle_seconds: int = 600
     account_id: str = "backtest"
@@ -124,7 +125,7 @@ class _Driver:
     def __init__(self, plan: Plan, tape: DailyTape, forecaster: Forecaster, observer: Observer | None) -> None:
         self._plan, self._tape, self._forecaster, self._observer = plan, tape, forecaster, observer
         instruments = {symbol: plan.rules_of(symbol) for symbol in plan.symbols}
-        self._venue = BacktestVenue(cash=plan.capital, costs=plan.costs, instruments=instruments)
+        self._venue = BacktestVenue(cash=plan.capital, costs=plan.costs, instruments=instruments, liquidity=plan.liquidity)
         self._instruments = instruments
         self._risk = first_risk(plan.capital, tape.sessions[0])
         self._run = Run(plan=plan)

@@ -1,8 +1,9 @@
 """The venue of a backtest: orders rest, fill by the one matching rule, and move cash and shares.
 
 It keeps the simulated exchange's rules for the orders that a decision makes: bracket entries good till cancelled, whose
-legs are held until the entry fills and then cancel each other, and market exits for the day. Nothing fills in a minute
-that began before the order was accepted; an execution is stamped with the end of its minute.
+legs are held until the entry has filled whole and then cancel each other, and market exits for the day. What a partial fill
+leaves goes on from the next minute, with legs both legs' quantity; an entry that ends partly filled takes its legs along.
+Nothing fills in a minute that began before the order was accepted; an execution is stamped with the end of its minute.
 """
 
 from __future__ import annotations
@@ -10,42 +11,47 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
+from typing import TypedDict
 
 from app.backtest.tape import MINUTE, SessionTape
 from app.domain.instrument import Instrument
 from app.domain.order import Fill, Order, OrderClass, OrderType, Purpose, Side, TimeInForce
 from app.domain.portfolio import Portfolio
-from app.engine.costs import CostModel
+from app.engine.costs import UNLIMITED, CostModel, Liquidity
 from app.engine.decision import OpenOrder
 from app.engine.ledger import Execution, book, opened, roll
-from app.engine.matching import first_exit, first_fill
+from app.engine.matching import FRESH, FirstExit, FirstFill, Progress, Terms, first_exit, first_fill, follow
 
 _CENT = Decimal("0.01")
 _ZERO = Decimal(0)
 PROFIT, STOP = "take_profit", "stop_loss"
+_Event = tuple[int, int, str, Decimal, Decimal]  # minute of the session, sequence of the order, its id, price, quantity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resting:
-    """An order at the venue. leg: take_profit or stop_loss of the entry `parent`; held until that has filled."""
+class Resting(Terms):
+    """An order at the venue. quantity: what is left of it after `executions`. progress: what matching remembers of the minutes
+    before those it is watched in. leg: take_profit or stop_loss of the entry `parent`; held until that has filled."""
 
     client_order_id: str
     sequence: int
     symbol: str
-    side: Side
-    type: OrderType
     quantity: Decimal
     purpose: Purpose
     reason: str
-    time_in_force: TimeInForce
     accepted_at: datetime
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
     leg: str | None = None
     parent: str | None = None
+    executions: int = 0
+    progress: Progress = FRESH
+
+    @property
+    def family(self) -> str:
+        """The id of the entry whose bracket it belongs to, its own for a simple order."""
+        return self.parent or self.client_order_id
 
     @property
     def reserved_cash(self) -> Decimal:
@@ -55,17 +61,30 @@ class Resting:
         return (self.quantity * self.limit_price).quantize(_CENT, rounding=ROUND_CEILING)
 
 
+class _Terms(TypedDict):
+    """What matching is told about every order."""
+
+    instrument: Instrument
+    costs: CostModel
+    liquidity: Liquidity
+    key: str
+
+
 class BacktestVenue:
     """One account on one tape. Call `open_session`, then `advance`, `submit` and `cancel` in time order, `close_session`."""
 
-    def __init__(self, *, cash: Decimal, costs: CostModel, instruments: Mapping[str, Instrument]) -> None:
+    def __init__(
+        self, *, cash: Decimal, costs: CostModel, instruments: Mapping[str, Instrument], liquidity: Liquidity = UNLIMITED
+    ) -> None:
         self.ledger = opened(cash)
         self.previous_close_equity = cash
         self._costs = costs
+        self._liquidity = liquidity
         self._instruments = instruments
         self._open: dict[str, Resting] = {}
         self._released: set[str] = set()  # entries that filled, whose legs work from then on
-        self._events: list[tuple[int, int, str, Decimal]] = []
+        self._events: list[_Event] = []
+        self._since: dict[str, int] = {}  # by family, the minute of this session from which it is watched
         self._sequence = 0
         self._tape: SessionTape | None = None
 
@@ -77,7 +96,7 @@ class BacktestVenue:
     @property
     def buying_power(self) -> Decimal:
         """Cash that no open order holds."""
-        return max(self.portfolio.cash - sum((o.reserved_cash for o in self._open.values()), _ZERO), _ZERO)
+        return max(self._free_cash(), _ZERO)
 
     def open_orders(self) -> tuple[OpenOrder, ...]:
         """Every order that may still fill, oldest first."""
@@ -106,7 +125,7 @@ class BacktestVenue:
 
     def open_session(self, tape: SessionTape) -> None:
         """Begin a session with the orders that outlived the night."""
-        self._tape, self._events = tape, []
+        self._tape, self._events, self._since = tape, [], {}
         self.ledger = roll(self.ledger, tape.hours.day.isoformat())
         for order in list(self._open.values()):
             self._watch(order, 0)
@@ -132,19 +151,18 @@ class BacktestVenue:
         order = self._open.get(client_order_id)
         if order is None:
             return False
-        family = order.parent or order.client_order_id
-        for member in [o for o in self._open.values() if family in {o.client_order_id, o.parent}]:
+        for member in [o for o in self._open.values() if o.family == order.family]:
             del self._open[member.client_order_id]
-        self._released.discard(family)
+        self._released.discard(order.family)
         return True
 
     def advance(self, to: datetime) -> list[Execution]:
         """Everything that filled in the minutes complete by `to`, in time order."""
         end, executions = self._require_tape().minute_of(to), []
         while self._events and self._events[0][0] < end:
-            minute, _, client_order_id, price = heapq.heappop(self._events)
+            minute, _, client_order_id, price, quantity = heapq.heappop(self._events)
             order = self._open.get(client_order_id)
-            execution = self._fill(order, price, minute) if order else None
+            execution = self._fill(order, price, quantity, minute) if order else None
             if execution:
                 executions.append(execution)
         return executions
@@ -153,53 +171,87 @@ class BacktestVenue:
         """Expire day orders; the equity at the close."""
         for order in [o for o in self._open.values() if o.time_in_force is TimeInForce.DAY]:
             del self._open[order.client_order_id]
+        for order in [o for o in self._open.values() if o.parent is None or o.parent in self._released]:
+            self._remember(order, self._require_tape().minutes)
         self.previous_close_equity = self.equity(self._require_tape().hours.closes_at)
         return self.previous_close_equity
 
-    def _fill(self, order: Resting, price: Decimal, minute: int) -> Execution | None:
-        del self._open[order.client_order_id]
-        if order.side is Side.BUY and order.quantity * price > self.buying_power:
-            self.cancel(leg_id(order.client_order_id, PROFIT))
+    def _fill(self, order: Resting, price: Decimal, quantity: Decimal, minute: int) -> Execution | None:
+        if order.side is Side.BUY and quantity * price > self._free_cash() + order.reserved_cash:
+            self.cancel(order.client_order_id)
             return None
-        tape = self._require_tape()
-        at = tape.hours.opens_at + (minute + 1) * MINUTE
-        fill = Fill(
-            execution_id=f"{order.client_order_id}-1",
-            venue_order_id=order.client_order_id,
-            symbol=order.symbol,
-            side=order.side,
-            quantity=order.quantity,
-            price=price,
-            filled_at=at,
-            commission=self._costs.commission(order.quantity, price),
-        )
-        execution = Execution(fill=fill, client_order_id=order.client_order_id, purpose=order.purpose, reason=order.reason)
+        execution = self._execution(order, price, quantity, minute)
         self.ledger = book(self.ledger, [execution])
-        if order.parent is not None:
+        if quantity < order.quantity:
+            self._reduce(order, order.quantity - quantity, minute)
+        elif order.parent is not None:
             for leg in (PROFIT, STOP):
                 self._open.pop(leg_id(order.parent, leg), None)
             self._released.discard(order.parent)
-        elif profit := self._open.get(leg_id(order.client_order_id, PROFIT)):
-            self._released.add(order.client_order_id)
-            self._watch(profit, minute + 1)
+        else:
+            del self._open[order.client_order_id]
+            if profit := self._open.get(leg_id(order.client_order_id, PROFIT)):
+                self._released.add(order.client_order_id)
+                self._watch(profit, minute + 1)
         return execution
+
+    def _execution(self, order: Resting, price: Decimal, quantity: Decimal, minute: int) -> Execution:
+        fill = Fill(
+            execution_id=f"{order.client_order_id}-{order.executions + 1}",
+            venue_order_id=order.client_order_id,
+            symbol=order.symbol,
+            side=order.side,
+            quantity=quantity,
+            price=price,
+            filled_at=self._require_tape().hours.opens_at + (minute + 1) * MINUTE,
+            commission=self._costs.commission(quantity, price),
+        )
+        return Execution(fill=fill, client_order_id=order.client_order_id, purpose=order.purpose, reason=order.reason)
+
+    def _reduce(self, order: Resting, left: Decimal, minute: int) -> None:
+        """After a partial fill in `minute`: both legs of a pair, or the order, go on with what is left."""
+        self._open[order.client_order_id] = replace(order, executions=order.executions + 1)
+        members = [order.client_order_id] if order.parent is None else [leg_id(order.parent, leg) for leg in (PROFIT, STOP)]
+        for name in members:
+            self._open[name] = replace(self._open[name], quantity=left)
+            self._remember(self._open[name], minute + 1)
+        self._watch(self._open[members[0]], minute + 1)
+
+    def _remember(self, order: Resting, end: int) -> None:
+        """Keep what the minutes before `end` did to `order`, of those it was watched in."""
+        path, since = self._require_tape().paths.get(order.symbol), self._since.get(order.family)
+        if path is None or since is None:
+            return
+        progress = follow(order, path, since, end=end, progress=order.progress)
+        if progress != order.progress:
+            self._open[order.client_order_id] = replace(order, progress=progress)
 
     def _watch(self, order: Resting, first: int) -> None:
         """Find when `order`, or the pair of legs whose take-profit it is, fills in the rest of this session."""
         path = self._require_tape().paths.get(order.symbol)
-        if path is None or first >= len(path.open):
+        if path is None or (order.parent is not None and (order.leg != PROFIT or order.parent not in self._released)):
             return
-        instrument = self._instruments[order.symbol]
-        if order.leg is None:
-            found = first_fill(order, path, first, instrument=instrument, costs=self._costs)
-            if found is not None:
-                heapq.heappush(self._events, (found.bar_index, order.sequence, order.client_order_id, found.price))
-        elif order.leg == PROFIT and order.parent in self._released:
-            loss = self._open[leg_id(order.parent, STOP)]
-            exit_ = first_exit(order, loss, path, first, instrument=instrument, costs=self._costs)
-            if exit_ is not None:
-                winner = loss if exit_.is_stop else order
-                heapq.heappush(self._events, (exit_.bar_index, winner.sequence, winner.client_order_id, exit_.price))
+        self._since[order.family] = first
+        if order.parent is None:
+            key = "" if order.executions else order.client_order_id
+            fill = first_fill(order, order.quantity, path, first, progress=order.progress, **self._terms(order, key))
+            self._expect(order, fill)
+            return
+        loss = self._open[leg_id(order.parent, STOP)]
+        key = "" if order.executions or loss.executions else leg_id(order.parent, "exit")
+        found = first_exit(order, loss, order.quantity, path, first, progress=loss.progress, **self._terms(order, key))
+        self._expect(loss if found is not None and found.is_stop else order, found)
+
+    def _expect(self, order: Resting, found: FirstFill | FirstExit | None) -> None:
+        if found is not None:
+            event = (found.bar_index, order.sequence, order.client_order_id, found.price, found.quantity)
+            heapq.heappush(self._events, event)
+
+    def _terms(self, order: Resting, key: str) -> _Terms:
+        return _Terms(instrument=self._instruments[order.symbol], costs=self._costs, liquidity=self._liquidity, key=key)
+
+    def _free_cash(self) -> Decimal:
+        return self.portfolio.cash - sum((o.reserved_cash for o in self._open.values()), _ZERO)
 
     def _refusal(self, order: Order, resting: Resting) -> str | None:
         if order.side is Side.BUY:
@@ -211,9 +263,7 @@ class BacktestVenue:
             return None
         position = self.portfolio.positions.get(order.symbol)
         owned = position.quantity if position else _ZERO
-        promised = {
-            o.parent or o.client_order_id: o.quantity for o in self._open.values() if self._holds_shares(o, order.symbol)
-        }
+        promised = {o.family: o.quantity for o in self._open.values() if self._holds_shares(o, order.symbol)}
         return "insufficient shares" if order.quantity > owned - sum(promised.values(), _ZERO) else None
 
     def _holds_shares(self, order: Resting, symbol: str) -> bool:

@@ -218,6 +218,7 @@ class Installation:
 
 def _simulator(market: Market) -> tuple[str, ...]:
     command = [sys.executable, "-m", "app.cli", "simulator", "--seed", str(market.seed), "--cash", market.cash]
+    command += ["--multiplier", "1"]  # the product trades its own money only
     command += ["--symbols", " ".join(market.symbols)]
     command += ["--data", market.data] if market.data else []
     command += ["--start", market.start] if market.start else []

@@ -17,6 +17,7 @@ import numpy as np
 from app.domain.bar import DAILY, BarSeries
 from app.engine.path import MinutePath, bar_paths, on_tick, path_key
 from app.runtime.calendar import Session, TradingCalendar
+from app.simulator.actions import CorporateAction
 
 _CACHED_DAYS = 512
 _MINUTE = 60
@@ -82,6 +83,8 @@ class Market:
         self.seed = seed
         self.sessions = sessions
         self.symbols = tuple(sorted(source.daily))
+        self.halted: set[str] = set()
+        self.extended = False
         self._opens = [int(s.opens_at.timestamp()) for s in sessions]
         self._closes = [int(s.closes_at.timestamp()) for s in sessions]
         self._paths: OrderedDict[tuple[str, int], MinutePath | None] = OrderedDict()
@@ -97,6 +100,14 @@ class Market:
     def closes(self, number: int) -> int:
         """Closing second of session `number`."""
         return self._closes[number]
+
+    def actions(self, number: int) -> list[CorporateAction]:  # noqa: ARG002 - the tape has none
+        """Corporate actions that take effect at the open of session `number`."""
+        return []
+
+    def window_path(self, symbol: str, number: int, kind: str) -> MinutePath | None:  # noqa: ARG002 - the tape has none
+        """Minutes before ("pre") or after ("post") session `number`, None without prices there."""
+        return None
 
     def minutes_done(self, number: int, now: int) -> int:
         """How many minutes of session `number` are complete."""

@@ -23,6 +23,10 @@ class SimulatorOptions:
     symbols: empty for all in the file, or the default watch list.
     stream_symbols: how many trade and quote subscriptions a market data stream takes (405 beyond), None for any number.
     state_file: where orders, fills and the clock survive; None keeps them in memory. port 0 takes any free port.
+    multiplier: what accounts may buy for each dollar of their own: 1 for cash accounts, which never go short, 2 or 4.
+    cancel_seconds: simulated time until a cancel takes effect. participation, partial_probability: as in `Liquidity`.
+    keys: (key id, secret) pairs that have an account from the start. keys_required: no other key is let in, but those that
+    POST /sim/accounts made known. rate_limit: requests a minute and account, None for no limit (Alpaca: 200).
     """
 
     host: str = "127.0.0.1"
@@ -37,3 +41,10 @@ class SimulatorOptions:
     skip_closed: bool = True
     stream_symbols: int | None = None
     costs: CostModel = field(default_factory=CostModel)
+    multiplier: int = 2
+    cancel_seconds: float = 0.0
+    participation: Decimal | None = None
+    partial_probability: Decimal = Decimal(0)
+    keys: tuple[tuple[str, str], ...] = ()
+    keys_required: bool = False
+    rate_limit: int | None = None

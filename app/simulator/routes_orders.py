@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 
 from starlette.requests import Request
@@ -11,9 +12,10 @@ from starlette.routing import Route
 from app.simulator import wire_orders
 from app.simulator.account import Account
 from app.simulator.errors import ApiError, invalid, json_response, not_found
-from app.simulator.ledger import SimOrder
+from app.simulator.ledger import Ledger, SimOrder
 from app.simulator.order_request import parse_json, parse_order
 from app.simulator.query import account_of, choice, flag, number, symbol_of, when, words, world_of
+from app.simulator.replacement import parse_replacement
 from app.simulator.wire import Json
 
 
@@ -26,31 +28,52 @@ async def post_order(request: Request) -> Response:
 
 
 async def get_orders(request: Request) -> Response:
-    """Orders newest first (direction=asc: oldest), filtered by status, after, until, symbols, side; nested or flat."""
+    """Orders newest first (direction=asc: oldest), filtered by status, after, until, symbols, side, or before or after an
+    order; nested or flat."""
     ledger = account_of(request).ledger
     status, nested = choice(request, "status", ("open", "closed", "all")), flag(request, "nested")
-    after, until = when(request, "after"), when(request, "until")
     symbols, side = words(request, "symbols"), request.query_params.get("side", "").lower()
     limit = number(request, "limit", default=50, most=500)
-    source = ledger.open_orders() if status == "open" and not nested else ledger.orders.values()
-    found = []
-    ordered = sorted(source, key=lambda o: o.sequence, reverse=choice(request, "direction", ("desc", "asc")) == "desc")
-    for order in ordered:
-        if nested and order.parent_id is not None:
+    equities = {"", "US_EQUITY", "ALL"} & set(words(request, "asset_class") or ("",))
+    found: list[Json] = []
+    for order in _listed(request, ledger, only_open=status == "open" and not nested) if equities else ():
+        if (symbols and order.symbol not in symbols) or (side and order.side != side) or (nested and order.leg is not None):
             continue
-        family = ledger.family(order) if nested else [order]
-        wanted = (
-            (status == "all" or any(o.is_open for o in family) == (status == "open"))
-            and (after is None or order.submitted_at > after)
-            and (until is None or order.submitted_at < until)
-            and (not symbols or order.symbol in symbols)
-            and (not side or order.side == side)
-        )
-        if wanted:
+        family = ledger.family(order) if nested and order.status != "replaced" else [order]
+        if status == "all" or any(o.is_open for o in family) == (status == "open"):
             found.append(wire_orders.order(order, family[1:]))
             if len(found) == limit:
                 break
     return json_response(found)
+
+
+def _listed(request: Request, ledger: Ledger, *, only_open: bool) -> Iterator[SimOrder]:
+    """The orders that a listing is about, in its order."""
+    descending = choice(request, "direction", ("desc", "asc")) == "desc"
+    after, until = when(request, "after"), when(request, "until")
+    marks = {name: request.query_params.get(f"{name}_order_id") for name in ("after", "before")}
+    if all(marks.values()):
+        raise invalid("only one of before_order_id and after_order_id is accepted")
+    first, last = (_sequence(ledger, marks[name]) for name in ("after", "before"))
+    source: Iterator[SimOrder]
+    if only_open:
+        orders = list(ledger.open_orders())
+        source = (
+            order
+            for order in (reversed(orders) if descending else orders)
+            if (after is None or order.submitted_at > after) and (until is None or order.submitted_at < until)
+        )
+    else:
+        source = ledger.submitted(after=after, until=until, descending=descending)
+    return (o for o in source if (first is None or o.sequence > first) and (last is None or o.sequence < last))
+
+
+def _sequence(ledger: Ledger, order_id: str | None) -> int | None:
+    if not order_id:
+        return None
+    if order_id.lower() not in ledger.orders:
+        raise invalid("no order has the id given in before_order_id or after_order_id")
+    return ledger.orders[order_id.lower()].sequence
 
 
 async def get_order(request: Request) -> Response:
@@ -68,10 +91,18 @@ async def get_order_by_client_id(request: Request) -> Response:
     return json_response(_shown(account, account.order(order_id), nested=True))
 
 
+async def patch_order(request: Request) -> Response:
+    """Replace: a new order in place of an open one."""
+    world, account = world_of(request), account_of(request)
+    order = account.replace(request.path_params["id"], parse_replacement(parse_json(await request.body())))
+    world.save()
+    return json_response(_shown(account, order, nested=True))
+
+
 async def delete_order(request: Request) -> Response:
     """Cancel: 204, or 422 when it is no longer open."""
     world, account = world_of(request), account_of(request)
-    account.cancel(request.path_params["id"])
+    account.cancel(request.path_params["id"], stuck=request.scope.get("stuck_cancel", False))
     world.save()
     return Response(status_code=204)
 
@@ -99,7 +130,7 @@ async def get_position(request: Request) -> Response:
 
 
 async def delete_position(request: Request) -> Response:
-    """Sell a holding, or `qty` or `percentage` of it, at the market."""
+    """Close a position, or `qty` or `percentage` of it, at the market."""
     world, account = world_of(request), account_of(request)
     symbol = _held(account, request)
     quantity, percentage = (_decimal(request, name) for name in ("qty", "percentage"))
@@ -113,10 +144,10 @@ async def delete_position(request: Request) -> Response:
 
 
 async def delete_positions(request: Request) -> Response:
-    """Sell everything; with cancel_orders, open orders are canceled first. One answer per holding."""
+    """Close everything; with cancel_orders, open orders are canceled first, at once. One answer per position."""
     world, account = world_of(request), account_of(request)
     if flag(request, "cancel_orders"):
-        account.cancel_all(list(account.ledger.open_orders()))
+        account.cancel_at_once(list(account.ledger.open_orders()))
     answers: list[Json] = []
     for symbol in sorted(account.ledger.portfolio.positions):
         try:
@@ -158,6 +189,7 @@ ROUTES = [
     Route("/v2/orders", delete_orders, methods=["DELETE"]),
     Route("/v2/orders:by_client_order_id", get_order_by_client_id, methods=["GET"]),
     Route("/v2/orders/{id}", get_order, methods=["GET"]),
+    Route("/v2/orders/{id}", patch_order, methods=["PATCH"]),
     Route("/v2/orders/{id}", delete_order, methods=["DELETE"]),
     Route("/v2/positions", get_positions, methods=["GET"]),
     Route("/v2/positions", delete_positions, methods=["DELETE"]),

@@ -10,12 +10,10 @@ from decimal import Decimal
 from urllib.parse import quote, urlencode
 
 import pytest
-import uvicorn
 
 from app.engine.costs import FREE
 from app.simulator.order_request import parse_json, parse_order
-from app.simulator.server import SimulatorOptions, build_app
-from app.simulator.stream_socket import WEBSOCKET_SETTINGS
+from app.simulator.server import Server, SimulatorOptions, build_app, configured
 from app.simulator.world import World
 
 OPEN = datetime(2024, 1, 2, 14, 30, tzinfo=UTC)
@@ -78,7 +76,11 @@ def bench(tmp_path):
         path = tmp_path / "tape.csv"
         path.write_text(HEAD + "".join(lines))
         return Bench(
-            World(SimulatorOptions(data=path, **{"costs": FREE, "cash": Decimal(10_000), "start": OPEN.date(), **options}))
+            World(
+                SimulatorOptions(
+                    data=path, **{"costs": FREE, "cash": Decimal(10_000), "start": OPEN.date(), "multiplier": 1, **options}
+                )
+            )
         )
 
     return make
@@ -123,8 +125,7 @@ class Local:
 @contextlib.contextmanager
 def served(app):
     """An application with its streams on a free port; gives its address."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, **WEBSOCKET_SETTINGS)
-    running = uvicorn.Server(config)
+    running = Server(configured(app, host="127.0.0.1", port=0))
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 30

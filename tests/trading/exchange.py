@@ -72,7 +72,7 @@ def serve_exchange(
     *, data: Path | None = None, start: date | None = None, symbols: Sequence[str] = SYMBOLS, seed: int = 7
 ) -> Iterator[Exchange]:
     listener = socket.create_server(("127.0.0.1", 0))
-    app = build_app(SimulatorOptions(data=data, start=start, seed=seed, symbols=tuple(symbols)))
+    app = build_app(SimulatorOptions(data=data, start=start, seed=seed, symbols=tuple(symbols), multiplier=1))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
