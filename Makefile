@@ -1,6 +1,6 @@
 # Alpha Trader: `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test replay exchange-laws check lock clean
+.PHONY: help up test replay exchange-laws exchange-kill bench-exchange check lock clean
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
@@ -42,6 +42,12 @@ replay: $(VENV)/.ready-dev ## The long campaign: 20 trading days of real bars, e
 exchange-laws: $(VENV)/.ready-dev ## The long campaign of the simulated exchange: 10,000 random order sequences, every law checked
 	@SEQUENCES=$${SEQUENCES:-10000} $(BIN)/pytest -n 2 --dist load tests/simulator/test_account_laws.py
 
+exchange-kill: $(VENV)/.ready-dev ## kill -9 of the exchange under load, KILLS times (50): no order lost, none doubled
+	@KILLS=$${KILLS:-50} $(BIN)/pytest -s tests/simulator/test_kill.py
+
+bench-exchange: $(VENV)/.ready ## Orders and reads a second of the simulated exchange on this machine
+	@$(BIN)/python benchmarks/exchange.py
+
 check: $(VENV)/.ready-dev ## Lint, format, types and import rules
 	@$(BIN)/ruff check app tests
 	@$(BIN)/ruff format --check app tests
@@ -75,7 +81,8 @@ $(VENV)/.ready: requirements.txt | $(VENV)/bin/python
 	@chmod +x $(BIN)/trader
 	@touch $@
 
-$(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready
+$(VENV)/.ready-dev: requirements-dev.txt requirements-judges.txt $(VENV)/.ready
 	@echo "Installing what the tests need (once)"
 	@$(call install,requirements-dev.txt)
+	@$(call install,requirements-judges.txt --no-deps)
 	@touch $@

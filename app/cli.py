@@ -40,7 +40,9 @@ Symbols = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of the generated market and of the path inside a day.")]
 Cash = Annotated[str | None, typer.Option(metavar="AMOUNT", help="Money to begin with.")]
-Speed = Annotated[float, typer.Option(min=0.0, help="Simulated seconds per second.")]
+Speed = Annotated[
+    str, typer.Option(metavar="N|follow", help="Simulated seconds per second, or as fast as the clients of its streams read.")
+]
 
 
 @cli.command(epilog="Examples: trader up --cycles 3   |   trader up --data bars.parquet --start 2022-03-01 --speed 600")
@@ -77,13 +79,36 @@ def up(
     raise typer.Exit(run(settings(), wish, Terminal()))
 
 
-@cli.command(epilog="Example: trader simulator --port 5801 --data bars.parquet --start 2022-03-01 --speed 60 --skip-closed")
+_SIMULATOR = """Run the simulated exchange alone: an Alpaca without an account, for any Alpaca client.
+
+\b
+trader simulator                                            a generated market, the clock moved by hand
+trader simulator --data bars.parquet --start 2022-03-01     replay a file
+trader simulator --speed 60                                 a simulated minute each second
+trader simulator --speed follow                             as fast as the clients of its streams read
+trader simulator --state run.sqlite                         survives a restart, and kill -9
+
+Give your client http://127.0.0.1:5801 as address and any key and secret. Each key is an account of its own.
+
+\b
+TradingClient("any", "thing", url_override="http://127.0.0.1:5801")
+curl -H APCA-API-KEY-ID:any -H APCA-API-SECRET-KEY:thing localhost:5801/v2/account
+curl -X POST localhost:5801/sim/clock -d '{"advance_seconds": 600}'
+curl -X POST localhost:5801/sim/clock -d '{"next_open": true}'
+curl -X POST localhost:5801/sim/faults -d '{"what": "status", "status": 504, "path": "/v2/orders", "when": "after"}'
+curl localhost:5801/sim/ledger
+
+Nothing fills before the clock moves. Faults, barriers, streams, snapshots, order rules: docs/simulated-exchange.md
+"""
+
+
+@cli.command(help=_SIMULATOR)
 def simulator(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 5801,
     data: Data = None,
     start: Start = None,
-    speed: Speed = 0.0,
+    speed: Speed = "0",
     seed: Annotated[int, typer.Option(help="Seed of the generated market and of the path inside a day.")] = 7,
     symbols: Symbols = None,
     cash: Annotated[str, typer.Option(metavar="AMOUNT", help="Money to begin with.")] = "100000",
@@ -101,11 +126,21 @@ def simulator(
     partial_probability: Annotated[
         str | None, typer.Option(metavar="SHARE", help="How many orders fill in pieces at random; Alpaca's paper account: 0.1.")
     ] = None,
+    key: Annotated[
+        list[str] | None, typer.Option(metavar="ID:SECRET", help="A key with an account from the start; may be given often.")
+    ] = None,
+    keys_required: Annotated[
+        bool, typer.Option("--keys-required", help="Let in no other keys but those of --key and POST /sim/accounts.")
+    ] = False,
+    rate_limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Requests a minute and account, 429 beyond; Alpaca: 200.")
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Only say whether data, symbols and start can be used, and end.")
     ] = False,
 ) -> None:
-    """Run the simulated exchange alone: an Alpaca-compatible server. With speed 0 its clock moves by POST /sim/clock only."""
+    """Serve the simulated exchange until it is stopped."""
+    from app.simulator.clock import read_speed
     from app.simulator.options import SimulatorOptions
     from app.simulator.server import check as check_market
     from app.simulator.server import serve
@@ -115,7 +150,7 @@ def simulator(
         port=port,
         data=_file(data),
         start=_date(start),
-        speed=speed,
+        speed=read_speed(speed),
         seed=seed,
         symbols=_symbols(symbols) or (),
         cash=_amount(cash) or Decimal(100_000),
@@ -125,6 +160,9 @@ def simulator(
         cancel_seconds=cancel_seconds,
         participation=_amount(participation),
         partial_probability=_amount(partial_probability) or Decimal(0),
+        keys=tuple(_key(pair) for pair in key or ()),
+        keys_required=keys_required,
+        rate_limit=rate_limit,
     )
     if check:
         _out.print(escape(check_market(options)), soft_wrap=True)
@@ -330,6 +368,13 @@ def _amount(text: str | None) -> Decimal | None:
     if amount is not None and not (amount.is_finite() and 0 < amount < Decimal(10) ** 12):
         raise InvalidInput(f"not an amount to begin with: {text}")
     return amount
+
+
+def _key(pair: str) -> tuple[str, str]:
+    key_id, _, secret = pair.partition(":")
+    if not (key_id and secret):
+        raise InvalidInput("--key takes a key id and a secret, as in --key bot:secret")
+    return key_id, secret
 
 
 def _file(path: Path | None) -> Path | None:

@@ -39,6 +39,7 @@ class Account(AccountState):
 
     def submit(self, new: NewOrder) -> SimOrder:
         """Accept an order, or raise ApiError and change nothing."""
+        self.check_blocks()
         order, *legs = accept(self, new)
         self.ledger.put(order)
         self.ledger.tell(order.status, order, self.now)
@@ -48,6 +49,7 @@ class Account(AccountState):
 
     def replace(self, order_id: str, wanted: Replacement) -> SimOrder:
         """A new order in place of an open one, or ApiError and nothing changed."""
+        self.check_blocks()
         return replace_order(self, self.order(order_id), wanted)
 
     def cancel(self, order_id: str, *, stuck: bool = False) -> None:

@@ -11,6 +11,7 @@ from app.domain.instrument import Instrument
 from app.engine.costs import UNLIMITED, CostModel, Liquidity
 from app.simulator import wire_data
 from app.simulator.configuration import Configuration
+from app.simulator.errors import forbidden
 from app.simulator.ledger import Ledger, SimOrder
 from app.simulator.margin import Margin, margin_of, spendable
 from app.simulator.market import Market
@@ -24,7 +25,7 @@ class AccountState:
     """One account on a market, and its own view of the clock. key_id: the key that opens it, "" until the first one comes.
 
     multiplier: what it may buy for each dollar of its own, 1 for a cash account without short sales. cancel_seconds: simulated
-    time until a cancel takes effect.
+    time until a cancel takes effect. trading_blocked, account_blocked: the venue takes no order and no replacement.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class AccountState:
         self.cancel_seconds = cancel_seconds
         self.liquidity = liquidity
         self.configuration = Configuration()
+        self.trading_blocked = self.account_blocked = False
         self._instruments: dict[str, Instrument] = {}
         self._prices: dict[str, Decimal | None] = {}  # by symbol, of `_priced_at`
         self._priced_at = -1
@@ -66,6 +68,11 @@ class AccountState:
     def most_multiplier(self) -> int:
         """The multiplier that the account and its settings allow."""
         return min(self.multiplier, int(self.configuration.max_margin_multiplier))
+
+    def check_blocks(self) -> None:
+        """ApiError 403 when the venue has blocked the account."""
+        if self.trading_blocked or self.account_blocked:
+            raise forbidden("trading is blocked for this account")
 
     def configure(self, configuration: Configuration) -> None:
         """Put other settings in force."""

@@ -20,6 +20,8 @@ def parse_json(body: bytes) -> Mapping[str, Any]:
     """The JSON object in `body`, numbers as Decimal. Raises ApiError 400 for anything else."""
     try:
         content = json.loads(body, parse_float=Decimal, parse_int=_integer, parse_constant=_constant)
+        if b"\\u" in body:
+            json.dumps(content, ensure_ascii=False, default=str).encode()  # half of a surrogate pair is no text
     except (ValueError, RecursionError, InvalidOperation):
         raise bad_request("request body format is invalid") from None
     if not isinstance(content, dict):

@@ -111,7 +111,7 @@ async def patch_order(request: Request) -> Response:
 async def delete_order(request: Request) -> Response:
     """Cancel: 204, or 422 when it is no longer open."""
     world, account = world_of(request), account_of(request)
-    account.cancel(request.path_params["id"])
+    account.cancel(request.path_params["id"], stuck=request.scope.get("stuck_cancel", False))
     world.save()
     return Response(status_code=204)
 

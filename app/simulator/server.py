@@ -7,6 +7,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import structlog
 import uvicorn
@@ -15,40 +16,67 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.domain.errors import AlphaTraderError, Conflict
+from app.domain.errors import AlphaTraderError, Conflict, NotFound
 from app.runtime.calendar import new_york_calendar
-from app.simulator import routes_account, routes_control, routes_data, routes_orders, routes_reference
-from app.simulator.clock import pace
+from app.simulator import (
+    routes_account,
+    routes_control,
+    routes_data,
+    routes_faults,
+    routes_orders,
+    routes_reference,
+    routes_truth,
+    stream_data,
+    stream_trading,
+)
+from app.simulator.clock import pace, speed_word
+from app.simulator.connection import DisturbableProtocol
 from app.simulator.errors import (
     CONFLICT,
     INVALID,
+    NOT_FOUND,
     ApiError,
     answer_api_error,
     answer_fault,
     answer_http_error,
     json_response,
 )
+from app.simulator.gate import Gate
 from app.simulator.options import SimulatorOptions
 from app.simulator.source import open_market
+from app.simulator.stream_socket import WEBSOCKET_SETTINGS
+from app.simulator.streams import Hub
 from app.simulator.world import World
 
 _log = structlog.get_logger(__name__)
 
-_ROUTES = (routes_account, routes_orders, routes_reference, routes_data, routes_control)
+_ROUTES = (
+    routes_account,
+    routes_orders,
+    routes_reference,
+    routes_data,
+    stream_trading,
+    stream_data,
+    routes_control,
+    routes_truth,
+    routes_faults,
+)
 
-__all__ = ["SimulatorOptions", "build_app", "check", "serve"]
+__all__ = ["SimulatorOptions", "build_app", "check", "configured", "serve"]
 
 
 def build_app(options: SimulatorOptions) -> Starlette:
     """The application on a world of its own. Raises InvalidInput or ConfigurationError when data or state are unusable."""
     world = World(options)
+    hub = Hub(world)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        pacemaker = asyncio.create_task(pace(world))
+        pacemaker = asyncio.create_task(pace(world, hub))
         try:
             yield
         finally:
+            gate.let_go()
             pacemaker.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await pacemaker
@@ -64,8 +92,36 @@ def build_app(options: SimulatorOptions) -> Starlette:
         },
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # to another host than asked, behind a proxy; the venue says 404
     app.state.world = world
+    world.hub = app.state.hub = hub
+    gate = Gate(app.build_middleware_stack(), world, options.rate_limit)
+    app.middleware_stack = gate
+    app.state.gate = gate
     return app
+
+
+def configured(app: Starlette, **settings: Any) -> uvicorn.Config:
+    """uvicorn's configuration for the exchange, with `settings` beside it. Faults can cut connections only with this one."""
+    return uvicorn.Config(
+        app,
+        http=DisturbableProtocol,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=1,
+        **WEBSOCKET_SETTINGS,
+        **settings,
+    )
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which ends held requests before it waits for the others."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Shut down in order."""
+        self.config.app.state.gate.let_go()  # type: ignore[union-attr]
+        await super().shutdown(sockets)
 
 
 def check(options: SimulatorOptions) -> str:
@@ -95,18 +151,21 @@ def serve(options: SimulatorOptions) -> None:
         clock=world.now.isoformat(),
         source=world.market.source.label,
         symbols=len(world.market.symbols),
-        speed=world.speed,
+        speed=speed_word(world.speed),
     )
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=3)
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(
             stop, lambda *_: None
         )  # uvicorn raises the signal again once it has shut down in order; that is a good end
-    uvicorn.Server(config).run(sockets=[listener])
+    Server(configured(app)).run(sockets=[listener])
 
 
 async def _answer_domain_error(_request: Request, error: Exception) -> Response:
     if not isinstance(error, AlphaTraderError):
         raise error
-    status, code = (409, CONFLICT) if isinstance(error, Conflict) else (422, INVALID)
+    status, code = 422, INVALID
+    if isinstance(error, Conflict):
+        status, code = 409, CONFLICT
+    elif isinstance(error, NotFound):
+        status, code = 404, NOT_FOUND
     return json_response({"code": code, "message": error.message}, status)

@@ -1,122 +1,112 @@
-"""Account, activities, assets, clock and calendar as Alpaca's trading API shows them."""
+"""The account, its settings and its activities as Alpaca's trading API shows them."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
+
 from app.domain.order import Fill
-from app.runtime.calendar import NEW_YORK, Session
+from app.runtime.calendar import session_day
 from app.simulator.account import Account
-from app.simulator.ledger import SimOrder
-from app.simulator.wire import Json, asset_id, instant, money, text
-
-
-def asset(symbol: str, *, tradable: bool) -> Json:
-    """GET /v2/assets/{symbol}."""
-    return {
-        "id": asset_id(symbol),
-        "class": "us_equity",
-        "exchange": "NASDAQ",
-        "symbol": symbol,
-        "name": f"{symbol} (SIMULATED)",
-        "status": "active",
-        "tradable": tradable,
-        "marginable": False,
-        "maintenance_margin_requirement": 100,
-        "margin_requirement_long": "100",
-        "margin_requirement_short": "100",
-        "shortable": False,
-        "easy_to_borrow": False,
-        "borrow_status": "not_available",
-        "fractionable": True,
-        "attributes": [],
-    }
-
-
-def clock(account: Account) -> Json:
-    """GET /v2/clock, in New York time as Alpaca sends it."""
-    calendar, now = account.market.calendar, account.now
-    return {
-        "timestamp": now.astimezone(NEW_YORK).isoformat(),
-        "is_open": calendar.is_open(now),
-        "next_open": calendar.next_open(now).astimezone(NEW_YORK).isoformat(),
-        "next_close": calendar.next_close(now).astimezone(NEW_YORK).isoformat(),
-    }
-
-
-def session(day: Session) -> Json:
-    """One row of GET /v2/calendar."""
-    opens, closes = day.opens_at.astimezone(NEW_YORK), day.closes_at.astimezone(NEW_YORK)
-    return {
-        "date": day.day.isoformat(),
-        "open": opens.strftime("%H:%M"),
-        "close": closes.strftime("%H:%M"),
-        "session_open": "0400",
-        "session_close": "2000",
-        "settlement_date": day.day.isoformat(),
-    }
+from app.simulator.configuration import Configuration
+from app.simulator.ledger import Entry, Ledger
+from app.simulator.wire import Json, instant, money, text
 
 
 def account(account: Account) -> Json:
-    """GET /v2/account of a cash account: buying power is cash that no open order holds."""
-    ledger, equity = account.ledger, account.equity()
-    cash, power = ledger.portfolio.cash, ledger.buying_power
+    """GET /v2/account: every field of the OpenAPI and of alpaca-py's model but those of the day-trading rule, gone in 2026."""
+    ledger, margin, settings = account.ledger, account.margin(), account.configuration
     return {
         "id": ledger.account_id,
         "account_number": f"SIM{ledger.account_id[:8].upper()}",
         "status": "ACTIVE",
         "crypto_status": "INACTIVE",
         "currency": "USD",
-        "cash": money(cash),
-        "buying_power": money(power),
-        "regt_buying_power": money(power),
-        "non_marginable_buying_power": money(power),
+        "cash": money(margin.cash),
+        "buying_power": money(margin.buying_power),
+        "regt_buying_power": money(margin.regt_buying_power),
+        "non_marginable_buying_power": money(margin.non_marginable_buying_power),
         "options_buying_power": "0",
-        "effective_buying_power": money(power),
+        "effective_buying_power": money(margin.buying_power),
         "bod_dtbp": "0",
-        "portfolio_value": money(equity),
-        "equity": money(equity),
+        "portfolio_value": money(margin.equity),
+        "equity": money(margin.equity),
         "last_equity": money(ledger.previous_close_equity),
-        "long_market_value": money(equity - cash),
-        "short_market_value": "0",
-        "position_market_value": money(equity - cash),
-        "initial_margin": money(equity - cash),
-        "maintenance_margin": money(equity - cash),
+        "long_market_value": money(margin.long_value),
+        "short_market_value": money(margin.short_value),
+        "position_market_value": money(margin.long_value + abs(margin.short_value)),
+        "initial_margin": money(margin.initial_margin),
+        "maintenance_margin": money(margin.maintenance_margin),
         "last_maintenance_margin": "0",
         "sma": "0",
         "accrued_fees": "0",
+        "pending_reg_taf_fees": "0",
         "pending_transfer_in": "0",
         "pending_transfer_out": "0",
-        "multiplier": "1",
-        "shorting_enabled": False,
-        "trading_blocked": False,
+        "intraday_adjustments": "0",
+        "multiplier": str(margin.multiplier),
+        "shorting_enabled": margin.multiplier > 1 and not settings.no_shorting,
+        "trading_blocked": account.trading_blocked,
         "transfers_blocked": False,
-        "account_blocked": False,
-        "trade_suspended_by_user": False,
+        "account_blocked": account.account_blocked,
+        "trade_suspended_by_user": settings.suspend_trade,
+        "options_approved_level": 0,
+        "options_trading_level": 0,
         "created_at": instant(account.opened_at),
-        "balance_asof": account.now.astimezone(NEW_YORK).date().isoformat(),
+        "balance_asof": (ledger.closes[-1][0] if ledger.closes else session_day(account.opened_at)).isoformat(),
     }
 
 
-def activity_id(fill: Fill) -> str:
-    """Sortable by time, ending in the execution's id."""
-    return f"{fill.filled_at:%Y%m%d%H%M%S%f}"[:17] + f"::{fill.execution_id}"
+def configuration(one: Configuration) -> Json:
+    """GET /v2/account/configurations. There are no options here: a level that was never chosen is 0."""
+    return {**asdict(one), "max_options_trading_level": one.max_options_trading_level or 0}
 
 
-def activity(fill: Fill, one: SimOrder, account_id: str) -> Json:
-    """One FILL row of GET /v2/account/activities."""
+def activity_id(at: datetime, name: str) -> str:
+    """Sortable by time, ending in the id of the execution or entry."""
+    return f"{at:%Y%m%d%H%M%S%f}"[:17] + f"::{name}"
+
+
+def fill(row_id: str, ledger: Ledger, one: Fill, filled: Decimal) -> Json:
+    """A FILL row of GET /v2/account/activities. filled: shares that the order had got with this execution."""
+    order = ledger.orders[one.venue_order_id]
+    left = max((order.quantity or filled) - filled, Decimal(0))
     return {
-        "id": activity_id(fill),
-        "account_id": account_id,
+        "id": row_id,
+        "account_id": ledger.account_id,
         "activity_type": "FILL",
-        "transaction_time": instant(fill.filled_at),
-        "type": "fill",
-        "price": text(fill.price),
-        "qty": text(fill.quantity),
-        "side": fill.side.value,
-        "symbol": fill.symbol,
-        "leaves_qty": "0",
-        "order_id": fill.venue_order_id,
-        "cum_qty": text(fill.quantity),
-        "order_status": one.status,
-        "execution_id": fill.execution_id,
-        "commission": text(fill.commission),
+        "transaction_time": instant(one.filled_at),
+        "type": "partial_fill" if left else "fill",
+        "price": text(one.price),
+        "qty": text(one.quantity),
+        "side": one.side.value,
+        "symbol": one.symbol,
+        "leaves_qty": text(left),
+        "order_id": one.venue_order_id,
+        "cum_qty": text(filled),
+        "order_status": "partially_filled" if left else "filled",
+        "execution_id": one.execution_id,
+        "commission": text(one.commission),
     }
+
+
+def entry(row_id: str, ledger: Ledger, one: Entry) -> Json:
+    """A row of GET /v2/account/activities that is no execution."""
+    split = "FSPLIT" if (one.quantity or 0) >= 0 else "RSPLIT"
+    shown = {
+        "id": row_id,
+        "account_id": ledger.account_id,
+        "activity_type": one.activity_type,
+        "activity_sub_type": {"DIV": "CDIV", "SPLIT": split}.get(one.activity_type),
+        "date": one.day.isoformat(),
+        "created_at": instant(one.at),
+        "net_amount": text(one.net_amount),
+        "description": one.description,
+        "status": "executed",
+        "currency": "USD",
+        "symbol": one.symbol,
+        "qty": text(one.quantity),
+        "per_share_amount": text(one.per_share_amount),
+    }
+    return {name: value for name, value in shown.items() if value is not None}

@@ -1,6 +1,7 @@
 """Tapes written minute by minute, worlds on them, and two ways in: straight into the application, or over HTTP."""
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -9,12 +10,11 @@ from decimal import Decimal
 from urllib.parse import quote, urlencode
 
 import pytest
-import uvicorn
 
 from app.config import DEFAULT_WATCHLIST
 from app.engine.costs import FREE
 from app.simulator.order_request import parse_json, parse_order
-from app.simulator.server import SimulatorOptions, build_app
+from app.simulator.server import Server, SimulatorOptions, build_app, configured
 from app.simulator.world import World
 
 OPEN = datetime(2024, 1, 2, 14, 30, tzinfo=UTC)
@@ -123,6 +123,22 @@ class Local:
         return sent[0]["status"], json.loads(content) if content else None
 
 
+@contextlib.contextmanager
+def served(app):
+    """An application with its streams on a free port; gives its address."""
+    running = Server(configured(app, host="127.0.0.1", port=0))
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not running.started and time.monotonic() < deadline:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        running.should_exit = True
+        thread.join(10)
+
+
 @pytest.fixture(scope="module")
 def generated():
     """Straight into an exchange on a small generated market."""
@@ -132,14 +148,5 @@ def generated():
 @pytest.fixture(scope="module")
 def server():
     """An exchange on a generated market of the watch list, served over HTTP on a free port; yields its address."""
-    options = SimulatorOptions(seed=7, symbols=tuple(DEFAULT_WATCHLIST.split()))
-    config = uvicorn.Config(build_app(options), host="127.0.0.1", port=0, log_config=None, access_log=False)
-    running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not running.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}"
-    running.should_exit = True
-    thread.join(10)
+    with served(build_app(SimulatorOptions(seed=7, symbols=tuple(DEFAULT_WATCHLIST.split())))) as address:
+        yield address

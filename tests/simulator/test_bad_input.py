@@ -1,6 +1,7 @@
 """Whatever is sent, the answer is JSON with a reason and never a fault of ours; and the control routes keep their word."""
 
 import json
+import re
 from datetime import date
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from app.domain.errors import InvalidInput
 from app.simulator.server import SimulatorOptions, build_app
 from app.simulator.world import World
+from tests.simulator.conftest import KEYS
 
 junk = st.recursive(
     st.none()
@@ -48,35 +50,127 @@ def test_bodies_of_any_bytes(generated, body):
         assert status >= 400
 
 
-QUERY = ["symbols", "timeframe", "start", "end", "limit", "page_token", "sort", "status", "after", "until", "direction"]
-QUERY += ["page_size", "nested", "client_order_id", "qty", "percentage", "date", "activity_types", "side"]
-PATHS = [
-    "/v2/orders",
-    "/v2/stocks/bars",
-    "/v2/stocks/AAPL/bars",
-    "/v2/stocks/snapshots",
-    "/v2/account/activities",
-    "/v2/calendar",
-]
-PATHS += [
-    "/v2/stocks/x y/snapshot",
-    "/v2/assets/%00",
-    "/v2/positions/AAPL",
-    "/v2/orders/1",
-    "/v2/orders:by_client_order_id",
-    "/v2/clock",
+_TRADING = "status after until direction nested symbols side limit client_order_id qty percentage cancel_orders before_order_id"
+_ACCOUNT = "date activity_types category order_id page_size page_token period intraday_reporting pnl_reset extended_hours"
+_DATA = "timeframe start end sort adjustment asof feed currency tape include_content exclude_contentless"
+_OTHERS = "cashflow_types date_end date_type asset_class exchange attributes markets time timezone after_order_id key_id wait"
+QUERY = [name for names in (_TRADING, _ACCOUNT, _DATA, _OTHERS) for name in names.split()]
+NAMES = [
+    "AAPL",
+    "x y",
+    "%00",
+    "\x00",
+    "..",
+    "0" * 300,
+    "ünï",
+    "1",
+    "trade",
+    "DIV",
+    "NYSE",
+    "00000000-0000-0000-0000-000000000000",
 ]
 values = st.text(max_size=12) | st.sampled_from(
-    ["1Day", "0Min", "99Hour", "2024-01-02", "9999-99-99", "0001-01-01", "-1", "99999999999999"]
+    [
+        *("1Day", "0Min", "99Hour", "12Month", "2024-01-02", "9999-99-99", "0001-01-01", "9999-12-31", "-1", "99999999999999"),
+        *("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "20240102T000000", "2024-01-02T10:00:00", "NaN", "1e400"),
+        *("true", "AAPL,,MSFT", "desc", "all", "1D", "9999A", "ALL", "continuous", "1Min", "1H", "settlement", "split"),
+    ]
 )
 
 
-@given(path=st.sampled_from(PATHS), params=st.dictionaries(st.sampled_from(QUERY), values, max_size=4))
-@settings(max_examples=150, deadline=None)
-def test_queries_of_any_shape(generated, path, params):
-    sound(generated("GET", path, params={"symbols": "AAPL", **params}))
-    if path.startswith("/v2/positions"):
-        sound(generated("DELETE", path, params=params))
+def every_route(app):
+    """(method, path with {names}) of every HTTP route."""
+    return sorted(
+        (method, re.sub(r":\w+}", "}", route.path))
+        for route in app.routes
+        for method in getattr(route, "methods", None) or ()
+        if method != "HEAD"
+    )
+
+
+@given(data=st.data())
+@settings(max_examples=400, deadline=None)
+def test_every_route_with_any_query_and_body(generated, data):
+    # What the simulation itself is told is tested where it belongs: a barrier set at random would hold the next request.
+    routes = [(method, path) for method, path in every_route(generated.app) if method == "GET" or not path.startswith("/sim")]
+    method, path = data.draw(st.sampled_from(routes))
+    path = re.sub(
+        r"{\w+}", lambda _: data.draw(st.sampled_from(NAMES) | st.text(min_size=1, max_size=8)).replace("/", "|"), path
+    )
+    params = data.draw(st.dictionaries(st.sampled_from(QUERY), values, max_size=4))
+    if data.draw(st.booleans()):
+        params = {"symbols": "AAPL", **params}
+    body = data.draw(junk) if method in {"POST", "PATCH", "PUT"} else None
+    sound(generated(method, path, params=params, body=body))
+
+
+def test_every_route_of_alpacas_wants_a_key(generated):
+    for method, path in every_route(generated.app):
+        if not path.startswith("/sim"):
+            for headers in ({}, {"APCA-API-KEY-ID": "key"}, {**KEYS, "APCA-API-SECRET-KEY": "another"}):
+                status, body = generated(method, path, headers=headers)
+                assert (status, body["code"]) == (401, 40110000), (method, path, headers)
+
+
+def test_wrong_methods_and_unknown_routes(generated):
+    known = set(every_route(generated.app))
+    for path in {path for _, path in known}:
+        for method in {"POST", "PUT", "PATCH", "DELETE"} - {method for method, other in known if other == path}:
+            status, _ = sound(generated(method, path.replace("{", "").replace("}", ""), body={}))
+            assert status in {404, 405}, (method, path)
+    for path in ("/", "/v2", "/v2/", "/v1/account", "/v2/account/", "/v2/orders/1/2", "/v2/stocks", "/v9/stocks/bars"):
+        assert sound(generated("GET", path))[0] == 404, path
+
+
+SETTINGS = [
+    {"no_shorting": "yes"},
+    {"no_shorting": 1},
+    {"max_margin_multiplier": "3"},
+    {"max_margin_multiplier": 2},
+    {"trade_confirm_email": "some"},
+    {"max_options_trading_level": True},
+    {"max_options_trading_level": 4},
+    {"max_options_trading_level": [1]},
+    {"dtbp_check": {}},
+    {"suspend_trade": True, "fractional_trading": "x"},
+]
+
+
+@pytest.mark.parametrize("body", SETTINGS)
+def test_wrong_settings_change_nothing(generated, body):
+    before = generated("GET", "/v2/account/configurations")
+    status, error = sound(generated("PATCH", "/v2/account/configurations", body=body))
+    assert (status, error["code"]) == (422, 40010001)
+    assert generated("GET", "/v2/account/configurations") == before
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "status"),
+    [
+        ("/v2/calendar", {"start": "soon"}, 422),
+        ("/v2/calendar", {"date_type": "x"}, 422),
+        ("/v2/assets", {"status": "x"}, 422),
+        ("/v2/assets/NO.1", {}, 404),
+        ("/v3/calendar/LSE", {}, 400),
+        ("/v3/calendar/NYSE", {"timezone": "KST"}, 422),
+        ("/v3/clock", {"markets": "NYSE,X"}, 400),
+        ("/v3/clock", {"time": "later"}, 422),
+        ("/v3/clock", {"time": "9999-12-31T23:00:00Z"}, 422),
+        ("/v2/orders/none", {}, 404),
+        ("/v2/orders:by_client_order_id", {"client_order_id": "none"}, 404),
+        ("/v2/orders", {"status": "x"}, 422),
+        ("/v2/orders", {"limit": "0"}, 422),
+        ("/v2/orders", {"after": "x"}, 422),
+        ("/v2/positions/AAPL", {}, 404),
+        ("/v2/stocks/bars", {}, 400),
+        ("/v2/stocks/bars", {"symbols": "AAPL", "timeframe": "1Year"}, 400),
+        ("/v2/stocks/bars", {"symbols": "AAPL", "timeframe": "1Min", "page_token": "x"}, 400),
+        ("/v2/stocks/snapshots", {}, 400),
+        ("/v2/account/activities/FILLS", {}, 422),
+    ],
+)
+def test_queries_that_are_refused(generated, path, params, status):
+    assert sound(generated("GET", path, params=params))[0] == status
 
 
 MOVES = [
