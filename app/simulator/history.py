@@ -186,21 +186,17 @@ def _in_force(steps: Iterable[tuple[int, Decimal]], begin: Decimal, times: Secon
 
 
 def _prices(account: Account, symbol: str, times: Seconds) -> Floats:
-    """The newest trade price at each of the rising `times`."""
-    market = account.market
-    first, last = market.started(int(times[0])), market.started(int(times[-1]))
-    opens = _seconds(market.opens(number) for number in range(max(first, 0), last + 1))
-    session = np.searchsorted(opens, times, side="right") - 1
-    prices = np.empty(len(times))
-    for index in np.unique(session):
-        rows, number = np.flatnonzero(session == index), max(first, 0) + int(index)
-        before = account.price(symbol, market.opens(number)) or Decimal(0)
-        path = market.path(symbol, number) if int(times[rows[-1]]) >= market.opens(number) + _MINUTE else None
-        # The price before the session, then that after each minute; minutes without a trade keep the one before.
-        known = np.array([float(before)]) if path is None else np.concatenate([[float(before)], path.close])
-        filled = known[np.maximum.accumulate(np.where(np.isfinite(known), np.arange(len(known)), 0))]
-        prices[rows] = filled[np.clip((times[rows] - market.opens(number)) // _MINUTE, 0, len(filled) - 1)]
-    return prices
+    """The newest trade price at each of the rising `times`: the close of the last complete minute with a trade."""
+    market, first, last = account.market, int(times[0]), int(times[-1])
+    known, prices = [times[:1]], [np.array([float(account.price(symbol, first) or 0)])]
+    for number in range(max(market.begun(first), 0), market.begun(last) + 1):
+        minutes = market.minute_columns(symbol, number, last)
+        if minutes is not None:
+            later = minutes.label + _MINUTE > first
+            known.append(minutes.label[later] + _MINUTE)
+            prices.append(minutes.close[later])
+    newest = np.searchsorted(np.concatenate(known), times, side="right") - 1
+    return np.asarray(np.concatenate(prices)[newest], dtype=np.float64)
 
 
 def _cashflow(account: Account, request: HistoryRequest, ends: Seconds) -> Json:

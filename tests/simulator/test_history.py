@@ -21,15 +21,13 @@ SYMBOLS = ("ACME", "BOLT")
 COSTS = CostModel(slippage_bps=Decimal(5), commission_bps=Decimal(1))
 
 
-def traded(seed, steps):
+def traded(seed, steps, **options):
     """A world in which orders of `steps` (minutes to wait, symbol, side, quantity) were sent one after another."""
-    bench = Bench(World(SimulatorOptions(symbols=SYMBOLS, seed=seed, costs=COSTS)))
+    bench = Bench(World(SimulatorOptions(symbols=SYMBOLS, seed=seed, costs=COSTS, **options)))
     worth = [(bench.account.second, bench.account.equity())]
     for minutes, symbol, side, quantity in steps:
-        free = bench.ledger.position_quantity(SYMBOLS[symbol]) - bench.ledger.held_quantity(SYMBOLS[symbol])
-        if side == "buy" or free >= quantity:
-            with suppress(ApiError):  # at night a sell may meet a buy that waits: a wash trade
-                bench.send(symbol=SYMBOLS[symbol], side=side, qty=str(quantity))
+        with suppress(ApiError):  # more than is held, a fraction short, a wash trade at night: refused, and all the same here
+            bench.send(symbol=SYMBOLS[symbol], side=side, qty=str(quantity))
         bench.minutes(minutes)
         worth.append((bench.account.second, bench.account.equity()))
     return bench, worth
@@ -39,8 +37,8 @@ steps = st.lists(
     st.tuples(
         st.integers(1, 900),
         st.integers(0, 1),
-        st.sampled_from(("buy", "buy", "sell")),
-        st.decimals("0.5", 40, places=1),
+        st.sampled_from(("buy", "sell")),
+        st.integers(1, 40) | st.decimals("0.5", 40, places=1),
     ),
     min_size=1,
     max_size=8,
@@ -52,10 +50,10 @@ def asked(bench, **fields):
     return history(bench.account, HistoryRequest(**{"timeframe": "1Min", "start": OPEN, "end": now, **fields}))
 
 
-@given(seed=st.integers(0, 20), steps=steps)
+@given(seed=st.integers(0, 20), steps=steps, extended=st.booleans())
 @settings(max_examples=25, deadline=None)
-def test_each_point_is_what_the_account_showed_then(seed, steps):
-    bench, worth = traded(seed, steps)
+def test_each_point_is_what_the_account_showed_then(seed, steps, extended):
+    bench, worth = traded(seed, steps, extended_hours=extended)
     shown = asked(bench, reporting="continuous")
     by_end = dict(zip((min(t + 60, bench.account.second) for t in shown["timestamp"]), shown["equity"], strict=True))
     for second, equity in worth[1:]:
