@@ -97,16 +97,16 @@ class MarketData(Connection[Json]):
         if not self.followed or self.delay is None:
             return
         self._forget_another_run()
+        self._tell_halts(now)
         after, until = int(before.timestamp()) - self.delay, int(now.timestamp()) - self.delay
-        for span in stream_feed.spans(self._market, after, until):
+        for span in stream_feed.spans(self._market, after, until, self._halted):
             newest = self._spans[-1] if self._spans else None
-            if newest is not None and newest.until == span.after and newest.minutes == span.minutes:
+            if newest and (newest.until, newest.minutes, newest.halted) == (span.after, span.minutes, span.halted):
                 self._spans[-1] = newest._replace(until=span.until)
             else:
                 self._spans.append(span)
         if self._backlog() > self.hub.backlog_minutes:
             self._fall_behind()
-        self._tell_halts(now)
         self.more()
 
     def produce(self) -> bool:

@@ -17,18 +17,22 @@ from app.simulator.wire import Json
 MINUTE = 60
 WHOLE_SESSIONS = 2
 _BARS_A_CHUNK = 480
-Wanted = Mapping[str, frozenset[str]]
+_Wanted = Mapping[str, Mapping[str, None]]  # symbols by channel, in order
 
 
 class Span(NamedTuple):
-    """Time of which a client must still be told: after < t <= until, in seconds. minutes False: only its daily bars."""
+    """Time of which a client must still be told: after < t <= until, in seconds. minutes False: only its daily bars.
+
+    halted: symbols that said nothing then.
+    """
 
     after: int
     until: int
     minutes: bool
+    halted: frozenset[str] = frozenset()
 
 
-def spans(market: Market, after: int, until: int) -> list[Span]:
+def spans(market: Market, after: int, until: int, halted: frozenset[str]) -> list[Span]:
     """What a clock that moves from `after` to `until` makes known.
 
     Of a move through at most `WHOLE_SESSIONS` sessions everything is told; of a longer jump the minutes of the newest session
@@ -36,22 +40,22 @@ def spans(market: Market, after: int, until: int) -> list[Span]:
     """
     last = market.started(until)
     if last < 0 or last - _session_after(market, after) < WHOLE_SESSIONS:
-        return [Span(after, until, minutes=True)]
-    return [Span(after, market.opens(last), minutes=False), Span(market.opens(last), until, minutes=True)]
+        return [Span(after, until, True, halted)]
+    return [Span(after, market.opens(last), False, halted), Span(market.opens(last), until, True, halted)]
 
 
-def next_chunk(market: Market, wanted: Wanted, span: Span) -> tuple[int, Iterator[tuple[str, Json]]]:
+def next_chunk(market: Market, subscribed: Mapping[str, frozenset[str]], span: Span) -> tuple[int, Iterator[tuple[str, Json]]]:
     """The first piece of a span: the moment it reaches, and its messages as (channel, message)."""
     number = _session_after(market, span.after)
     if number >= len(market.sessions) or market.opens(number) >= span.until:
         return span.until, iter(())
     closes = market.closes(number)
+    wanted = {channel: _chosen(market, names, span.halted) for channel, names in subscribed.items()}
     if not span.minutes:
         until = min(span.until, closes)
         return until, _daily_bars(market, wanted, number, until) if until == closes else iter(())
     begin = max(span.after, market.opens(number))
-    symbols = len(_chosen(market, frozenset().union(*wanted.values())))
-    chunk = max(1, _BARS_A_CHUNK // max(1, symbols)) * MINUTE
+    chunk = max(1, _BARS_A_CHUNK // max(1, *map(len, wanted.values()))) * MINUTE
     until = min(begin - begin % MINUTE + chunk, span.until, closes)
     return until, _minutes(market, wanted, number, begin, until)
 
@@ -70,29 +74,28 @@ def _session_after(market: Market, after: int) -> int:
     return number + 1 if market.closes(number) <= after else number
 
 
-def _minutes(market: Market, wanted: Wanted, number: int, after: int, until: int) -> Iterator[tuple[str, Json]]:
+def _minutes(market: Market, wanted: _Wanted, number: int, after: int, until: int) -> Iterator[tuple[str, Json]]:
     """Minutes of one session that are complete in after < t <= until."""
     bars = _bars(market, wanted, number, after, until)
     ticks = _ticks(market, wanted, after - after % MINUTE, until - until % MINUTE)
-    daily = _chosen(market, wanted["dailyBars"])
     for start in range(after - after % MINUTE, until - until % MINUTE, MINUTE):
         yield from ticks.get(start, ())
         rows = bars.get(start, {})
         for symbol, row in rows.items():
-            if _is_in(symbol, wanted["bars"]):
+            if symbol in wanted["bars"]:
                 yield "bars", {"T": "b", "S": symbol, **(wire_data.bar(row) or {})}
         if start + MINUTE == market.closes(number):
             yield from _daily_bars(market, wanted, number, start + MINUTE)
         else:
-            for symbol in daily:
+            for symbol in wanted["dailyBars"]:
                 running = market.running_day(symbol, start + MINUTE) if symbol in rows else None
                 if running is not None:
                     yield "dailyBars", {"T": "d", "S": symbol, **(wire_data.bar(running) or {})}
 
 
-def _bars(market: Market, wanted: Wanted, number: int, after: int, until: int) -> dict[int, dict[str, OneBar]]:
+def _bars(market: Market, wanted: _Wanted, number: int, after: int, until: int) -> dict[int, dict[str, OneBar]]:
     """Minute bars by start and symbol."""
-    symbols = _chosen(market, wanted["bars"] | wanted["dailyBars"])
+    symbols = sorted(wanted["bars"].keys() | wanted["dailyBars"].keys())
     market.prepare(symbols, number)
     found: dict[int, dict[str, OneBar]] = {}
     for symbol in symbols:
@@ -105,15 +108,15 @@ def _bars(market: Market, wanted: Wanted, number: int, after: int, until: int) -
     return found
 
 
-def _ticks(market: Market, wanted: Wanted, begin: int, end: int) -> dict[int, list[tuple[str, Json]]]:
+def _ticks(market: Market, wanted: _Wanted, begin: int, end: int) -> dict[int, list[tuple[str, Json]]]:
     """Trades and quotes of begin <= t < end, both full minutes, by the start of their minute and in time order."""
     found: list[tuple[int, str, Json]] = []
-    for symbol in _chosen(market, wanted["trades"] | wanted["quotes"]):
+    for symbol in sorted(wanted["trades"].keys() | wanted["quotes"].keys()):
         for price in trades_between(market, symbol, begin - 1, end):
             if price.at < end:
-                if _is_in(symbol, wanted["trades"]):
+                if symbol in wanted["trades"]:
                     found.append((price.at, "trades", {"T": "t", "S": symbol, **wire_data.trade(price)}))
-                if _is_in(symbol, wanted["quotes"]):
+                if symbol in wanted["quotes"]:
                     found.append((price.at, "quotes", {"T": "q", "S": symbol, **wire_data.quote(price)}))
     found.sort(key=lambda row: row[0])
     by_minute: dict[int, list[tuple[str, Json]]] = {}
@@ -122,20 +125,14 @@ def _ticks(market: Market, wanted: Wanted, begin: int, end: int) -> dict[int, li
     return by_minute
 
 
-def _daily_bars(market: Market, wanted: Wanted, number: int, closes: int) -> Iterator[tuple[str, Json]]:
+def _daily_bars(market: Market, wanted: _Wanted, number: int, closes: int) -> Iterator[tuple[str, Json]]:
     """The final daily bars of a session."""
-    for symbol in _chosen(market, wanted["dailyBars"]):
+    for symbol in wanted["dailyBars"]:
         if market.daily_known(symbol, closes) > market.daily_known(symbol, market.opens(number)):
             yield "dailyBars", {"T": "d", "S": symbol, **(wire_data.bar(market.daily_bar(symbol, closes, 0)) or {})}
 
 
-def _chosen(market: Market, names: frozenset[str]) -> list[str]:
-    """The symbols meant by a subscription, in order; "*" means all. A halted symbol says nothing."""
-    if not names:
-        return []
-    halted = getattr(market, "halted", ())
-    return [s for s in (market.symbols if "*" in names else sorted(names)) if s in market.source.daily and s not in halted]
-
-
-def _is_in(symbol: str, names: frozenset[str]) -> bool:
-    return "*" in names or symbol in names
+def _chosen(market: Market, names: frozenset[str], halted: frozenset[str]) -> dict[str, None]:
+    """The symbols meant by a subscription, in order; "*" means all."""
+    symbols = market.symbols if "*" in names else sorted(names)
+    return {symbol: None for symbol in symbols if symbol in market.source.daily and symbol not in halted}

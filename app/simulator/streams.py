@@ -134,7 +134,6 @@ class Connection(ABC, Generic[M]):
             self._post_after_swap(message, 1, 0.0)
         elif plan.mute:
             self._muted = True
-            self._outbox.clear()
         elif plan.drop:
             return
         elif plan.swap and self._swapped is None:
@@ -250,7 +249,7 @@ class Hub:
         self.world = world
         self.auth_seconds = auth_seconds
         self.backlog_minutes = backlog_minutes
-        self._connections: dict[Connection[Any], None] = {}
+        self.connections: dict[Connection[Any], None] = {}
         world.listeners.append(self)
 
     @property
@@ -261,19 +260,19 @@ class Hub:
     @property
     def followed(self) -> bool:
         """Whether a client is there for whose sake the clock of speed `FOLLOW` goes on."""
-        return any(connection.followed for connection in self._connections)
+        return any(connection.followed for connection in self.connections)
 
     def add(self, connection: Connection[Any]) -> None:
         """A connection was opened."""
-        self._connections[connection] = None
+        self.connections[connection] = None
 
     def remove(self, connection: Connection[Any]) -> None:
         """A connection is over."""
-        self._connections.pop(connection, None)
+        self.connections.pop(connection, None)
 
     def of(self, key_id: str, stream: str) -> list[Connection[Any]]:
         """The authenticated connections of an account to one kind of stream; of all accounts for key_id ""."""
-        return [c for c in self._connections if c.key_id and key_id in {"", c.key_id} and c.stream == stream]
+        return [c for c in self.connections if c.key_id and key_id in {"", c.key_id} and c.stream == stream]
 
     def disconnect(self, key_id: str, stream: str, *, abrupt: bool = False) -> int:
         """Close the connections of an account ("" for all) to a stream; returns how many.
@@ -290,17 +289,17 @@ class Hub:
 
     def on_orders(self, account: Account, events: list[OrderEvent]) -> None:
         """Tell the account's own connections."""
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             if connection.key_id and connection.key_id == account.key_id:
                 connection.on_orders(account, events)
 
     def on_clock(self, before: datetime, now: datetime) -> None:
         """Tell every connection that the clock moved."""
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.on_clock(before, now)
 
     async def settled(self) -> None:
         """Return when every client has read all that was sent to it."""
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             if connection.key_id:
                 await connection.settled()

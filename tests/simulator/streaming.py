@@ -1,5 +1,6 @@
 """A served exchange with short words for its routes, and plain WebSocket clients of its streams."""
 
+import concurrent.futures
 import contextlib
 import json
 import socket
@@ -57,6 +58,11 @@ class Exchange:
             self.address.replace("http", "ws") + path, additional_headers=headers, open_timeout=SECONDS, close_timeout=1
         )
 
+    @property
+    def loop(self):
+        """The event loop of the server; there must be a connection."""
+        return next(iter(self.hub.connections)).socket.loop
+
     @contextlib.contextmanager
     def deaf(self, path, *commands):
         """A WebSocket that sends commands and reads nothing: the bare TCP socket."""
@@ -67,6 +73,12 @@ class Exchange:
             for command in commands:
                 raw.sendall(text_frame(command))
             yield raw
+
+    def in_loop(self, act):
+        """Do something in the event loop of the server; returns what it returns."""
+        done = concurrent.futures.Future()
+        self.loop.call_soon_threadsafe(lambda: done.set_result(act()))
+        return done.result(SECONDS)
 
     def until(self, condition):
         """Wait until `condition()` holds."""
