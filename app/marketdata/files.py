@@ -46,17 +46,23 @@ class _Rows:
         return _Rows(self.names, self.symbol[mask], self.seconds[mask], self.values[:, mask])
 
 
-def load_bars(path: Path, *, symbols: tuple[str, ...] = (), calendar: TradingCalendar | None = None) -> BarFile:
+def load_bars(
+    path: Path, *, symbols: tuple[str, ...] = (), calendar: TradingCalendar | None = None, partly: bool = False
+) -> BarFile:
     """Read `path` (.parquet, .csv or .csv.gz). symbols: only these, all when empty; those the file lacks are absent.
 
     Rows with prices that are missing, not above zero or contradictory, and rows said twice, are dropped and counted.
-    Intraday timestamps are the bar's start in UTC unless they carry an offset. Raises InvalidInput when nothing usable is left.
+    Intraday timestamps are the bar's start in UTC unless they carry an offset. Raises InvalidInput when nothing usable is left;
+    partly: a file that holds none of `symbols` is empty instead.
     """
     table = _read(path)
     rows, dropped = _clean(_columns(table, path))
     if symbols:
+        usable = len(rows.seconds)
         wanted = np.array([name in set(symbols) for name in rows.names])
         rows = rows.keep(wanted[rows.symbol])
+        if partly and usable and not len(rows.seconds):
+            return BarFile(bars={}, timeframe="", dropped=dropped)
     if not len(rows.seconds):
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "no row of the wanted symbols"
         raise InvalidInput(f"{path.name} holds no usable bar ({reasons}); {_SHAPE}")

@@ -14,7 +14,9 @@ Every symbol depends on (seed, symbol, first session) alone: not on which others
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -78,6 +80,39 @@ def generate_daily(seed: int, symbols: Sequence[str], sessions: Sequence[Session
         )
         for i, name in enumerate(names)
     }
+
+
+_SYMBOL = re.compile(r"[A-Z]{1,5}(\.[A-Z]{1,2})?")
+_UNLISTED = 256
+
+
+class GeneratedBars(Mapping[str, BarSeries]):
+    """Daily bars of a generated market by symbol; iterates over the listed ones, which are made at once.
+
+    any_symbol: every other well-formed symbol is made when it is asked for, the same each time.
+    """
+
+    def __init__(self, seed: int, symbols: Sequence[str], sessions: Sequence[Session], *, any_symbol: bool) -> None:
+        self._listed = generate_daily(seed, symbols, sessions)
+        self._any_symbol = any_symbol
+        self._unlisted = lru_cache(maxsize=_UNLISTED)(lambda symbol: generate_daily(seed, (symbol,), sessions)[symbol])
+
+    def __getitem__(self, symbol: str) -> BarSeries:
+        if symbol in self._listed:
+            return self._listed[symbol]
+        if symbol not in self:
+            raise KeyError(symbol)
+        return self._unlisted(symbol)
+
+    def __contains__(self, symbol: object) -> bool:
+        well_formed = self._any_symbol and isinstance(symbol, str) and _SYMBOL.fullmatch(symbol) is not None
+        return symbol in self._listed or well_formed
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._listed)
+
+    def __len__(self) -> int:
+        return len(self._listed)
 
 
 def _stream(seed: int, purpose: str) -> np.random.Generator:

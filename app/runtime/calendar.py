@@ -1,9 +1,9 @@
-"""Trading sessions of a venue: a thin face on `exchange_calendars`, aware UTC in and out."""
+"""Trading sessions of a venue, aware UTC in and out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from app.domain.bar import Seconds
 from app.domain.errors import InvalidInput
+from app.runtime.session_table import CLOSES, OPENS, trading_days
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -68,7 +69,9 @@ class TradingCalendar:
         found = np.searchsorted(self._days, np.array(days, dtype="datetime64[D]"))
         return np.array(
             [
-                self._closes[i] if i < len(self._days) and self._sessions[i].day == day else _four_pm(day)
+                self._closes[i]
+                if i < len(self._days) and self._sessions[i].day == day
+                else int(_instant(day, CLOSES).timestamp())
                 for i, day in zip(found, days, strict=True)
             ],
             dtype=np.int64,
@@ -83,20 +86,9 @@ class TradingCalendar:
 
 @lru_cache(maxsize=4)
 def new_york_calendar(first: date = date(1998, 1, 2)) -> TradingCalendar:
-    """New York Stock Exchange sessions from `first` to about a year ahead. Slow on first call (about 2 s)."""
-    import exchange_calendars  # 1.5 s and 80 MB: only processes that plan sessions pay for it
-
-    schedule = exchange_calendars.get_calendar("XNYS", start=first.isoformat()).schedule
+    """New York Stock Exchange sessions from `first` to the end of the table (see `session_table`)."""
     return TradingCalendar(
-        [
-            Session(day, opens, closes)
-            for day, opens, closes in zip(
-                schedule.index.date,
-                schedule["open"].dt.to_pydatetime(),
-                schedule["close"].dt.to_pydatetime(),
-                strict=True,
-            )
-        ]
+        [Session(day, _instant(day, OPENS), _instant(day, closes)) for day, closes in trading_days() if day >= first]
     )
 
 
@@ -110,5 +102,5 @@ def midnight_new_york(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=NEW_YORK).astimezone(UTC)
 
 
-def _four_pm(day: date) -> int:
-    return int((midnight_new_york(day).astimezone(NEW_YORK) + timedelta(hours=16)).timestamp())
+def _instant(day: date, at: time) -> datetime:
+    return datetime.combine(day, at, NEW_YORK).astimezone(UTC)

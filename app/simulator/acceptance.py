@@ -25,7 +25,7 @@ def accept(account: AccountState, new: NewOrder) -> list[SimOrder]:
     if account.configuration.suspend_trade:
         raise forbidden("new orders are rejected by user request")
     check_client_id(account, new.client_order_id)
-    if new.symbol not in account.market.symbols:
+    if not account.market.knows(new.symbol):
         raise unprocessable(f'asset "{new.symbol[:20]}" not found')
     price = account.price(new.symbol)
     if price is None:

@@ -5,77 +5,30 @@ Times are whole seconds since 1970 UTC. Whatever takes `now` answers from what w
 
 from __future__ import annotations
 
-import hashlib
-from bisect import bisect_right
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from app.domain.bar import DAILY, BarSeries
-from app.engine.path import MinutePath, bar_paths, on_tick, path_key
+from app.engine.path import MinutePath
 from app.runtime.calendar import Session, TradingCalendar
 from app.simulator.actions import CorporateAction
+from app.simulator.paths import Paths, Window, has_extended_hours
+from app.simulator.tape import MINUTE, Columns, OneBar, Price, Source, columns_of, grouped, joined
+from app.simulator.wire import asset_id
 
-_CACHED_DAYS = 512
-_MINUTE = 60
+__all__ = ["Columns", "Market", "OneBar", "Price", "Source"]
+
 _SESSIONS_BACK = 5
 
 
-class Price(NamedTuple):
-    """A trade. at: seconds since 1970 UTC."""
-
-    price: float
-    size: float
-    at: int
-
-
-class OneBar(NamedTuple):
-    """A single bar. label: its start, seconds since 1970 UTC."""
-
-    label: int
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-
-
-class Columns(NamedTuple):
-    """Bars as arrays of shape (n_bars,). label: their start, seconds since 1970 UTC."""
-
-    label: np.ndarray
-    open: np.ndarray
-    high: np.ndarray
-    low: np.ndarray
-    close: np.ndarray
-    volume: np.ndarray
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where the tape comes from. daily: complete sessions by symbol. fine: intraday bars, if any, with `fine_seconds` each.
-
-    label: for people. derived: whether minute bars are invented inside longer ones. fingerprint: equal for equal data.
-    """
-
-    label: str
-    daily: Mapping[str, BarSeries]
-    fine: Mapping[str, BarSeries]
-    fine_seconds: int
-    generated: bool
-    fingerprint: str
-
-    @property
-    def derived(self) -> bool:
-        """Whether minute bars are invented inside longer ones."""
-        return self.fine_seconds != _MINUTE
-
-
 class Market:
-    """The tape of one replay: daily bars, minute paths made on demand, and the newest price at any moment."""
+    """The tape of one replay: daily bars, minutes made on demand, and the newest price at any moment.
+
+    symbols: those that are listed; `knows` tells of others. halted: symbols that do not trade for now. extended: whether there
+    are prices before and after the sessions.
+    """
 
     def __init__(self, source: Source, calendar: TradingCalendar, sessions: list[Session], seed: int) -> None:
         self.source = source
@@ -84,10 +37,34 @@ class Market:
         self.sessions = sessions
         self.symbols = tuple(sorted(source.daily))
         self.halted: set[str] = set()
-        self.extended = False
+        self.extended = has_extended_hours(source, sessions)
         self._opens = [int(s.opens_at.timestamp()) for s in sessions]
         self._closes = [int(s.closes_at.timestamp()) for s in sessions]
-        self._paths: OrderedDict[tuple[str, int], MinutePath | None] = OrderedDict()
+        self._paths = Paths(source, sessions, seed)
+        self._ids = {asset_id(symbol): symbol for symbol in self.symbols}
+        self._actions: dict[int, list[CorporateAction]] = defaultdict(list)
+        days = [session.day for session in sessions]
+        for action in source.actions:
+            if self.knows(action.symbol) and action.ex_date >= days[0]:
+                self._actions[bisect_left(days, action.ex_date)].append(action)
+
+    # -- symbols and sessions ----------------------------------------------------------------------------------------
+
+    def knows(self, symbol: str) -> bool:
+        """Whether `symbol` is traded here. A generated market trades any symbol, also those that it does not list."""
+        known = symbol in self.source.daily
+        if known:
+            self._ids.setdefault(asset_id(symbol), symbol)
+        return known
+
+    def named(self, name: str) -> str | None:
+        """The symbol of that name or asset id."""
+        symbol = name.upper()
+        return symbol if self.knows(symbol) else self._ids.get(name.lower())
+
+    def actions(self, number: int) -> list[CorporateAction]:
+        """Corporate actions that take effect at the open of session `number`."""
+        return self._actions.get(number, [])
 
     def started(self, now: int) -> int:
         """Number of the newest session that has opened by `now`; -1 before the first."""
@@ -101,50 +78,65 @@ class Market:
         """Closing second of session `number`."""
         return self._closes[number]
 
-    def actions(self, number: int) -> list[CorporateAction]:  # noqa: ARG002 - the tape has none
-        """Corporate actions that take effect at the open of session `number`."""
-        return []
-
-    def window_path(self, symbol: str, number: int, kind: str) -> MinutePath | None:  # noqa: ARG002 - the tape has none
-        """Minutes before ("pre") or after ("post") session `number`, None without prices there."""
-        return None
-
     def minutes_done(self, number: int, now: int) -> int:
         """How many minutes of session `number` are complete."""
-        return max(0, min(now, self._closes[number]) - self._opens[number]) // _MINUTE
+        return max(0, min(now, self._closes[number]) - self._opens[number]) // MINUTE
+
+    def windows(self, number: int) -> tuple[Window, ...]:
+        """The hours of session `number` in which there may be prices, in time order."""
+        windows = self._paths.windows(number)
+        return windows if self.extended else windows[1:2]
+
+    def begun(self, now: int) -> int:
+        """Number of the newest session of which an hour with prices has begun by `now`; -1 before the first."""
+        number = self.started(now)
+        following = number + 1
+        return following if following < len(self.sessions) and self.windows(following)[0].begin <= now else number
+
+    # -- minutes -----------------------------------------------------------------------------------------------------
 
     def path(self, symbol: str, number: int) -> MinutePath | None:
         """All minutes of a session, future ones included: for matching and for answers that cut it. None without data."""
-        key = (symbol, number)
-        if key not in self._paths:
-            self.prepare((symbol,), number)
-        self._paths.move_to_end(key)
-        return self._paths[key]
+        return self._paths.path(symbol, number)
+
+    def window_path(self, symbol: str, number: int, kind: str) -> MinutePath | None:
+        """As `path`, of the hours before ("pre") or after ("post") session `number`."""
+        return self._paths.path(symbol, number, kind) if self.extended else None
 
     def prepare(self, symbols: Iterable[str], number: int) -> None:
         """Make the paths of many symbols at once, which is faster than one by one."""
-        wanted = [s for s in symbols if (s, number) not in self._paths]
-        if self.source.fine:
-            made: dict[str, MinutePath | None] = {s: self._fine_path(s, number) for s in wanted}
-        else:
-            made = self._daily_paths(wanted, number)
-        for symbol in wanted:
-            self._paths[symbol, number] = made.get(symbol)
-        while len(self._paths) > max(_CACHED_DAYS, len(self.symbols) * 2):
-            self._paths.popitem(last=False)
+        self._paths.prepare(symbols, number)
 
-    def daily_known(self, symbol: str, now: int) -> int:
-        """How many daily bars of `symbol` were complete at `now`."""
-        return int(np.searchsorted(self.source.daily[symbol].known_at, now, side="right"))
+    def minute_columns(self, symbol: str, number: int, now: int) -> Columns | None:
+        """Complete minute bars of session `number` and of the hours around it; None when there are none."""
+        pieces = []
+        for window in self.windows(number):
+            done = window.minutes_done(now)
+            path = self._paths.path(symbol, number, window.kind) if done else None
+            if path is None:
+                continue
+            index = np.flatnonzero(np.isfinite(path.close[:done]))
+            if index.size:
+                arrays = (a[:done] for a in path) if index.size == done else (a[index] for a in path)
+                pieces.append(Columns(window.begin + index * MINUTE, *arrays))
+        return joined(pieces) if pieces else None
+
+    def session_columns(self, symbol: str, number: int, seconds: int, now: int) -> Columns | None:
+        """Complete bars of `seconds` of session `number`, labelled on the round clock; None when there are none."""
+        minutes = self.minute_columns(symbol, number, now)
+        if minutes is None or seconds == MINUTE:
+            return minutes
+        made = grouped(minutes, minutes.label - minutes.label % seconds)
+        complete = np.minimum(made.label + seconds, self.windows(number)[-1].end) <= now
+        return Columns(*(column[complete] for column in made)) if complete.any() else None
 
     def last_trade(self, symbol: str, now: int) -> Price | None:
         """The newest trade known at `now`: the close of the last complete minute, else of the last complete session."""
-        number = self.started(now)
-        minute = self._last_minute(symbol, number, now)
-        path = self.path(symbol, number) if minute is not None else None
-        if minute is not None and path is not None:
-            at = self._opens[number] + (minute + 1) * _MINUTE - 1
-            return Price(float(path.close[minute]), float(path.volume[minute]), at)
+        begun = self.begun(now)
+        for number in (begun, begun - 1) if self.extended else (begun,):
+            for window, path, minute in self._newest(symbol, number, now):
+                at = window.begin + (minute + 1) * MINUTE - 1
+                return Price(float(path.close[minute]), float(path.volume[minute]), at)
         known = self.daily_known(symbol, now)
         if not known:
             return None
@@ -153,12 +145,25 @@ class Market:
 
     def minute_bar(self, symbol: str, now: int) -> OneBar | None:
         """The newest complete minute with a trade, looked for in the last sessions."""
-        for number in range(self.started(now), max(-1, self.started(now) - _SESSIONS_BACK), -1):
-            minute = self._last_minute(symbol, number, now)
-            path = self.path(symbol, number) if minute is not None else None
-            if minute is not None and path is not None:
-                return OneBar(self._opens[number] + minute * _MINUTE, *(float(array[minute]) for array in path))
+        for number in range(self.begun(now), max(-1, self.begun(now) - _SESSIONS_BACK), -1):
+            for window, path, minute in self._newest(symbol, number, now):
+                return OneBar(window.begin + minute * MINUTE, *(float(array[minute]) for array in path))
         return None
+
+    def _newest(self, symbol: str, number: int, now: int) -> Iterator[tuple[Window, MinutePath, int]]:
+        """The windows of session `number` that have traded by `now`, newest first, with the last complete minute that did."""
+        for window in reversed(self.windows(number)) if number >= 0 else ():
+            done = window.minutes_done(now)
+            path = self._paths.path(symbol, number, window.kind) if done else None
+            minute = None if path is None else _last_traded(path, done)
+            if path is not None and minute is not None:
+                yield window, path, minute
+
+    # -- days --------------------------------------------------------------------------------------------------------
+
+    def daily_known(self, symbol: str, now: int) -> int:
+        """How many daily bars of `symbol` were complete at `now`."""
+        return int(np.searchsorted(self.source.daily[symbol].known_at, now, side="right"))
 
     def daily_bar(self, symbol: str, now: int, back: int) -> OneBar | None:
         """A complete daily bar: the newest for back 0, the one before it for back 1."""
@@ -170,47 +175,15 @@ class Market:
 
     def daily_columns(self, symbol: str, now: int) -> Columns:
         """Complete daily bars, oldest first."""
-        known, bars = self.daily_known(symbol, now), self.source.daily[symbol]
-        return Columns(
-            bars.timestamp[:known],
-            bars.open[:known],
-            bars.high[:known],
-            bars.low[:known],
-            bars.close[:known],
-            bars.volume[:known],
-        )
-
-    def session_columns(self, symbol: str, number: int, seconds: int, now: int) -> Columns | None:
-        """Complete bars of `seconds` within session `number`, labelled on the round clock; None when there are none."""
-        done = self.minutes_done(number, now)
-        path = self.path(symbol, number) if done else None
-        if path is None:
-            return None
-        index = np.flatnonzero(np.isfinite(path.close[:done]))
-        if not index.size:
-            return None
-        start = self._opens[number] + index * _MINUTE
-        label = start - start % seconds
-        first = np.flatnonzero(np.diff(label, prepend=-1))
-        o, h, lo, c, v = (array[index] for array in path)
-        last = np.append(first[1:], len(index)) - 1
-        made = Columns(
-            label[first],
-            o[first],
-            np.maximum.reduceat(h, first),
-            np.minimum.reduceat(lo, first),
-            c[last],
-            np.add.reduceat(v, first),
-        )
-        complete = np.minimum(made.label + seconds, self._closes[number]) <= now
-        return Columns(*(column[complete] for column in made)) if complete.any() else None
+        return columns_of(self.source.daily[symbol], self.daily_known(symbol, now))
 
     def running_day(self, symbol: str, now: int) -> OneBar | None:
         """The daily bar of the session in progress, from complete minutes so far; None outside a session."""
         number = self.started(now)
-        minute = self._last_minute(symbol, number, now)
-        path = self.path(symbol, number) if minute is not None and now < self._closes[number] else None
-        if minute is None or path is None:
+        done = self.minutes_done(number, now) if number >= 0 and now < self._closes[number] else 0
+        path = self.path(symbol, number) if done else None
+        minute = None if path is None else _last_traded(path, done)
+        if path is None or minute is None:
             return None
         label = self.source.daily[symbol].timestamp
         day = int(label[np.searchsorted(label, self._opens[number], side="right") - 1])
@@ -218,102 +191,10 @@ class Market:
         first = float(o[0]) if o[0] == o[0] else float(o[np.isfinite(o)][0])
         return OneBar(day, first, float(np.nanmax(h)), float(np.nanmin(lo)), float(c[-1]), float(v.sum()))
 
-    def _last_minute(self, symbol: str, number: int, now: int) -> int | None:
-        """Index of the newest complete minute of session `number` that had a trade."""
-        done = self.minutes_done(number, now) if number >= 0 else 0
-        path = self.path(symbol, number) if done else None
-        if path is None:
-            return None
-        if path.close[done - 1] == path.close[done - 1]:
-            return done - 1
-        traded = np.flatnonzero(np.isfinite(path.close[:done]))
-        return int(traded[-1]) if traded.size else None
 
-    def _daily_paths(self, symbols: list[str], number: int) -> dict[str, MinutePath | None]:
-        closes, day = self._closes[number], self.sessions[number].day
-        rows = []
-        for symbol in symbols:
-            bars = self.source.daily[symbol]
-            i = int(np.searchsorted(bars.known_at, closes))
-            if i < len(bars) and bars.known_at[i] == closes:
-                rows.append((symbol, bars.open[i], bars.high[i], bars.low[i], bars.close[i], bars.volume[i]))
-        if not rows:
-            return {}
-        names, *prices = zip(*rows, strict=True)
-        o, h, lo, c, v = (np.array(column, dtype=np.float64) for column in prices)
-        steps = (closes - self._opens[number]) // _MINUTE
-        keys = [path_key(self.seed, name, day) for name in names]
-        paths = bar_paths(keys, steps, open=o, high=h, low=lo, close=c, volume=v, smile=True)
-        return {name: MinutePath(*(array[row].copy() for array in paths)) for row, name in enumerate(names)}
-
-    def _fine_path(self, symbol: str, number: int) -> MinutePath | None:
-        bars, opens, closes = self.source.fine[symbol], self._opens[number], self._closes[number]
-        first, last = np.searchsorted(bars.known_at, opens, side="right"), np.searchsorted(bars.timestamp, closes)
-        if first >= last:
-            return None
-        part = bars.slice(int(first), int(last))
-        begin = (np.maximum(part.timestamp, opens) - opens) // _MINUTE
-        width = (np.minimum(part.known_at, closes) - opens) // _MINUTE - begin
-        day = np.full((5, (closes - opens) // _MINUTE), np.nan)
-        day[4] = 0.0
-        for steps in np.unique(width[width > 0]):
-            rows = np.flatnonzero(width == steps)
-            keys = [path_key(self.seed, symbol, self.sessions[number].day, int(b)) for b in begin[rows]]
-            o, h, lo, c, v = (array[rows] for array in (part.open, part.high, part.low, part.close, part.volume))
-            if steps == 1:
-                made = MinutePath(*(x[:, None] for x in (on_tick(o), on_tick(h), on_tick(lo), on_tick(c), v)))
-            else:
-                made = bar_paths(keys, int(steps), open=o, high=h, low=lo, close=c, volume=v, smile=False)
-            where = begin[rows][:, None] + np.arange(steps)
-            for target, array in zip(day, made, strict=True):
-                target[where] = array
-        return MinutePath(*day)
-
-
-def ticked(bars: BarSeries) -> BarSeries:
-    """The same bars with prices on the tick, as the venue quotes them."""
-    return BarSeries(
-        symbol=bars.symbol,
-        timeframe=bars.timeframe,
-        timestamp=bars.timestamp,
-        known_at=bars.known_at,
-        open=on_tick(bars.open),
-        high=on_tick(bars.high),
-        low=on_tick(bars.low),
-        close=on_tick(bars.close),
-        volume=bars.volume,
-    )
-
-
-def fingerprint(bars: Mapping[str, BarSeries]) -> str:
-    """Equal for equal bars, whatever file they came from."""
-    digest = hashlib.blake2b(digest_size=16)
-    for symbol in sorted(bars):
-        part = bars[symbol]
-        digest.update(f"{symbol}|{part.timeframe}|{len(part)}".encode())
-        for array in (part.timestamp, part.open, part.high, part.low, part.close, part.volume):
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def daily_from_fine(bars: BarSeries, sessions: list[Session], label_of: Mapping[Session, int]) -> BarSeries:
-    """Daily bars made of the intraday bars within each session; sessions without any have no bar."""
-    opens = np.array([int(s.opens_at.timestamp()) for s in sessions], dtype=np.int64)
-    closes = np.array([int(s.closes_at.timestamp()) for s in sessions], dtype=np.int64)
-    number = np.searchsorted(opens, bars.known_at - 1, side="right") - 1
-    inside = (number >= 0) & (bars.timestamp < closes[number])
-    number = number[inside]
-    first = np.flatnonzero(np.diff(number, prepend=-1))
-    last = np.append(first[1:], len(number)) - 1
-    days = number[first]
-    return BarSeries(
-        symbol=bars.symbol,
-        timeframe=DAILY,
-        timestamp=np.array([label_of[sessions[int(d)]] for d in days], dtype=np.int64),
-        known_at=closes[days],
-        open=bars.open[inside][first],
-        high=np.maximum.reduceat(bars.high[inside], first) if first.size else bars.high[:0],
-        low=np.minimum.reduceat(bars.low[inside], first) if first.size else bars.low[:0],
-        close=bars.close[inside][last] if first.size else bars.close[:0],
-        volume=np.add.reduceat(bars.volume[inside], first) if first.size else bars.volume[:0],
-    )
+def _last_traded(path: MinutePath, done: int) -> int | None:
+    """Index of the newest of the first `done` minutes that had a trade."""
+    if path.close[done - 1] == path.close[done - 1]:
+        return done - 1
+    traded = np.flatnonzero(np.isfinite(path.close[:done]))
+    return int(traded[-1]) if traded.size else None

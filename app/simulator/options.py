@@ -16,11 +16,13 @@ FOLLOW_WORD = "follow"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorOptions:
-    """data: Parquet or CSV of bars, None for a generated market. start: first session of the replay.
+    """data: Parquet or CSV of bars, one file or several, None for a generated market. start: first session of the replay.
 
     speed: simulated seconds per second, 0 for a clock moved by hand (POST /sim/clock), FOLLOW for as fast as the clients of
     the market data streams read. skip_closed: a running clock jumps from each close to the next open.
-    symbols: empty for all in the file, or the default watch list.
+    symbols: empty for all in the files, or for any symbol in a generated market.
+    actions: CSV of splits and dividends. prices: "raw" as traded, or "split" when the files' prices are split-adjusted already.
+    news: CSV of articles. extended_hours: invent prices before and after the sessions where the files have none.
     stream_symbols: how many trade and quote subscriptions a market data stream takes (405 beyond), None for any number.
     state_file: where orders, fills and the clock survive; None keeps them in memory. port 0 takes any free port.
     multiplier: what accounts may buy for each dollar of their own: 1 for cash accounts, which never go short, 2 or 4.
@@ -31,11 +33,15 @@ class SimulatorOptions:
 
     host: str = "127.0.0.1"
     port: int = 5801
-    data: Path | None = None
+    data: Path | tuple[Path, ...] | None = None
     start: date | None = None
     speed: float = 0.0
     seed: int = 7
     symbols: tuple[str, ...] = ()
+    actions: Path | None = None
+    prices: str = "raw"
+    news: Path | None = None
+    extended_hours: bool = False
     cash: Decimal = Decimal(100_000)
     state_file: Path | None = None
     skip_closed: bool = True
@@ -48,3 +54,10 @@ class SimulatorOptions:
     keys: tuple[tuple[str, str], ...] = ()
     keys_required: bool = False
     rate_limit: int | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of bars, none for a generated market."""
+        if self.data is None:
+            return ()
+        return (self.data,) if isinstance(self.data, Path) else self.data

@@ -9,7 +9,6 @@ from starlette.requests import Request
 from app.runtime.calendar import NEW_YORK
 from app.simulator.account import Account
 from app.simulator.errors import UNAUTHORIZED, ApiError, invalid, not_found
-from app.simulator.wire import asset_id
 from app.simulator.world import World
 
 
@@ -31,12 +30,10 @@ def account_of(request: Request) -> Account:
 
 def symbol_of(account: Account, name: str, complaint: str) -> str:
     """The symbol of that name or asset id; 404 when there is none."""
-    if name.upper() in account.market.symbols:
-        return name.upper()
-    for symbol in account.market.symbols:
-        if asset_id(symbol) == name.lower():
-            return symbol
-    raise not_found(f"{complaint} {name[:64]}")
+    symbol = account.market.named(name)
+    if symbol is None:
+        raise not_found(f"{complaint} {name[:64]}")
+    return symbol
 
 
 def flag(request: Request, name: str) -> bool:

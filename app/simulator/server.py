@@ -126,9 +126,7 @@ class Server(uvicorn.Server):
 
 def check(options: SimulatorOptions) -> str:
     """Name of the market these options replay. Raises InvalidInput when its data, symbols or start cannot be used."""
-    market, first = open_market(
-        data=options.data, symbols=options.symbols, start=options.start, seed=options.seed, calendar=new_york_calendar()
-    )
+    market, first = open_market(options, new_york_calendar(), start=options.start, seed=options.seed)
     return f"{market.source.label}, {len(market.symbols)} symbols, from {first}"
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.simulator.market import Columns, OneBar, Price
+from app.domain.bar import Seconds
+from app.simulator.news import Article
+from app.simulator.tape import Columns, OneBar, Price
+from app.simulator.ticks import Ticks
 from app.simulator.wire import Json, second
 
 _TICK_FROM = 1.0
+_QUOTED = 100  # shares on either side
 
 
 def bars(columns: Columns) -> list[str]:
@@ -17,11 +21,9 @@ def bars(columns: Columns) -> list[str]:
     """
     count = np.maximum(1, columns.volume // 100).astype(np.int64)
     average = np.round((columns.high + columns.low + columns.close) / 3.0, 4)
-    stamps = np.datetime_as_string(columns.label.astype("datetime64[s]")).tolist()
-    rows = zip(
-        stamps, *(c.tolist() for c in columns[1:5]), columns.volume.astype(np.int64).tolist(), count.tolist(), average.tolist(),
-        strict=True,
-    )  # fmt: skip
+    prices = (column.tolist() for column in columns[1:5])
+    volume = columns.volume.astype(np.int64).tolist()
+    rows = zip(_stamps(columns.label), *prices, volume, count.tolist(), average.tolist(), strict=True)
     return [
         f'{{"t":"{t}Z","o":{o!r},"h":{h!r},"l":{lo!r},"c":{c!r},"v":{v},"n":{n},"vw":{vw!r}}}'
         for t, o, h, lo, c, v, n, vw in rows
@@ -46,8 +48,25 @@ def bar(one: OneBar | None) -> Json | None:
     }
 
 
+def trades(ticks: Ticks) -> list[str]:
+    """Each trade as JSON text, the same as `trade` says."""
+    rows = zip(_stamps(ticks.at), ticks.price.tolist(), ticks.size.astype(np.int64).tolist(), ticks.at.tolist(), strict=True)
+    return [f'{{"t":"{t}Z","x":"V","p":{p!r},"s":{s},"c":["@"],"i":{at},"z":"C"}}' for t, p, s, at in rows]
+
+
+def quotes(ticks: Ticks) -> list[str]:
+    """The quote of each trade as JSON text, the same as `quote` says."""
+    tick = np.where(ticks.price > _TICK_FROM, 0.01, 0.0001)
+    ask = np.round(ticks.price + tick, 4).tolist()
+    bid = np.round(np.maximum(ticks.price - tick, 0.0001), 4).tolist()
+    return [
+        f'{{"t":"{t}Z","ax":"V","ap":{a!r},"as":{_QUOTED},"bx":"V","bp":{b!r},"bs":{_QUOTED},"c":["R"],"z":"C"}}'
+        for t, a, b in zip(_stamps(ticks.at), ask, bid, strict=True)
+    ]
+
+
 def trade(price: Price) -> Json:
-    """A latest trade."""
+    """A trade."""
     return {
         "t": second(price.at),
         "x": "V",
@@ -60,16 +79,39 @@ def trade(price: Price) -> Json:
 
 
 def quote(price: Price) -> Json:
-    """A latest quote: one tick on either side of the newest trade."""
+    """The quote at a trade: one tick on either side of it."""
     tick = 0.01 if price.price > _TICK_FROM else 0.0001
     return {
         "t": second(price.at),
         "ax": "V",
         "ap": round(price.price + tick, 4),
-        "as": 1,
+        "as": _QUOTED,
         "bx": "V",
         "bp": round(max(price.price - tick, 0.0001), 4),
-        "bs": 1,
+        "bs": _QUOTED,
         "c": ["R"],
         "z": "C",
     }
+
+
+def article(one: Article, *, content: bool) -> Json:
+    """A news article. content: whether its text is sent along; it is the summary, as the tape has no more."""
+    summary = one.summary or one.headline
+    return {
+        "id": one.id,
+        "headline": one.headline,
+        "author": one.source,
+        "created_at": second(one.at),
+        "updated_at": second(one.at),
+        "summary": summary,
+        "content": summary if content else "",
+        "images": [],
+        "symbols": list(one.symbols),
+        "source": one.source,
+        "url": one.url or None,
+    }
+
+
+def _stamps(seconds: Seconds) -> list[str]:
+    stamps: list[str] = np.datetime_as_string(seconds.astype("datetime64[s]")).tolist()
+    return stamps

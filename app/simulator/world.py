@@ -279,8 +279,8 @@ class World:
 
     def _begin(self, start: date | None, seed: int, cash: Decimal) -> None:
         _checked_cash(cash)
-        options, calendar = self.options, new_york_calendar()
-        market, first = open_market(data=options.data, symbols=options.symbols, start=start, seed=seed, calendar=calendar)
+        calendar = new_york_calendar()
+        market, first = open_market(self.options, calendar, start=start, seed=seed)
         self.market: Market = market
         self.started_at: datetime = calendar.between(first, first)[0].opens_at
         self._told = self.started_at

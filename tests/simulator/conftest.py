@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
+from app.config import DEFAULT_WATCHLIST
 from app.engine.costs import FREE
 from app.simulator.order_request import parse_json, parse_order
 from app.simulator.server import Server, SimulatorOptions, build_app, configured
@@ -146,6 +147,6 @@ def generated():
 
 @pytest.fixture(scope="module")
 def server():
-    """An exchange on a generated market, served over HTTP on a free port; yields its address."""
-    with served(build_app(SimulatorOptions(seed=7))) as address:
+    """An exchange on a generated market of the watch list, served over HTTP on a free port; yields its address."""
+    with served(build_app(SimulatorOptions(seed=7, symbols=tuple(DEFAULT_WATCHLIST.split())))) as address:
         yield address
