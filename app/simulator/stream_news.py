@@ -25,7 +25,7 @@ class News(MarketData):
     def _piece(self, span: Span) -> tuple[int, Iterator[tuple[str, Json]]]:
         names, room = self._subscribed["news"], self._market.source.news
         found = room.between(() if "*" in names else names, span.after + 1, span.until) if room else []
-        return span.until, (("news", {"T": "n", **wire_data.article(one, content=True)}) for one in found)
+        return span.until, (("news", {"T": "n", **wire_data.article(one)}) for one in found)
 
 
 async def serve_news(websocket: WebSocket) -> None:
