@@ -27,6 +27,7 @@ from app.simulator import (
     routes_reference,
     routes_truth,
     stream_data,
+    stream_news,
     stream_trading,
 )
 from app.simulator.clock import pace, speed_word
@@ -57,6 +58,7 @@ _ROUTES = (
     routes_data,
     stream_trading,
     stream_data,
+    stream_news,
     routes_control,
     routes_truth,
     routes_faults,

@@ -283,7 +283,7 @@ def test_hours_before_and_after_the_session_are_streamed_where_they_have_prices(
     ):
         running.move(to="2024-01-03T15:00:00Z")
         expected = rest_bars(running, "1Min", OPEN, ["SPY"])
-        assert len(expected) > 390 + 200 + 200
+        assert len(expected) > 390 + 30
         client.bars(len(expected))
         assert client.of("b") == expected
         client.until(lambda _: len(client.of("d")) == 390 + 30)

@@ -131,3 +131,15 @@ def test_who_does_not_listen_any_more_hears_nothing(fresh):
         fresh.buy()
         client.say(**LISTEN)
         assert client.heard(4)[3] == listening("trade_updates")
+
+
+def test_a_client_for_whom_too_much_waits_is_cut_off(fresh):
+    for price in range(1, 9):
+        fresh.buy(type="limit", limit_price=price)
+    with fresh.updates() as client:
+        (connection,) = fresh.hub.of("key", "trade_updates")
+        connection.outbox_limit = 5
+        fresh("DELETE", "/v2/orders")
+        assert client.end().code == 1006
+        assert not fresh.hub.of("key", "trade_updates")
+    assert fresh("GET", "/v2/orders") == []
