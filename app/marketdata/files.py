@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COLUMNS = ("symbol", "timestamp", "open", "high", "low", "close", "volume")
 _DAY = 86_400
 _SECONDS_OF = {60: "1Min", 300: "5Min", 900: "15Min", 1800: "30Min", 3600: "1Hour", _DAY: DAILY}
+_STRAY_BARS = 0.01
 _SHAPE = f"expected one row per symbol and bar with the columns {', '.join(COLUMNS)}"
 
 
@@ -173,13 +174,18 @@ def _clean(rows: _Rows) -> tuple[_Rows, dict[str, int]]:
 
 
 def _step(rows: _Rows) -> int:
-    """Seconds between bars: the commonest distance within a symbol, a day when labels are midnights."""
+    """Length of a bar: a day when labels are midnights, else the commonest distance within a symbol. Where many bars are nearer
+    to each other than that (thin minute bars), the longest known length that divides all distances."""
     if not (rows.seconds % _DAY).any():
         return _DAY
     gaps = np.diff(rows.seconds)[rows.symbol[1:] == rows.symbol[:-1]]
-    common = int(np.bincount(gaps[gaps < _DAY]).argmax()) if (gaps < _DAY).any() else _DAY
-    if common in _SECONDS_OF:
+    gaps = gaps[gaps < _DAY]
+    common = int(np.bincount(gaps).argmax()) if len(gaps) else _DAY
+    if common in _SECONDS_OF and np.count_nonzero(gaps < common) <= len(gaps) * _STRAY_BARS:
         return common
+    fitting = [step for step in _SECONDS_OF if len(gaps) and step < _DAY and np.gcd.reduce(gaps) % step == 0]
+    if fitting:
+        return max(fitting)
     raise InvalidInput(f"bars are {common} seconds apart; supported are {', '.join(_SECONDS_OF.values())}")
 
 

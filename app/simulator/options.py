@@ -20,7 +20,7 @@ class SimulatorOptions:
 
     speed: simulated seconds per second, 0 for a clock moved by hand (POST /sim/clock), FOLLOW for as fast as the clients of
     the market data streams read. skip_closed: a running clock jumps from each close to the next open.
-    symbols: empty for all in the files, or for any symbol in a generated market.
+    symbols: empty for all in the files, or for any symbol in a generated market (which lists those of the watch list).
     actions: CSV of splits and dividends. prices: "raw" as traded, or "split" when the files' prices are split-adjusted already.
     news: CSV of articles. extended_hours: invent prices before and after the sessions where the files have none.
     stream_symbols: how many trade and quote subscriptions a market data stream takes (405 beyond), None for any number.

@@ -10,7 +10,7 @@ from app.simulator import wire_data
 from app.simulator.data_query import page_of
 from app.simulator.errors import json_response
 from app.simulator.listing import decode_token, encode_token, whole
-from app.simulator.query import flag, words, world_of
+from app.simulator.query import words, world_of
 
 
 async def get_news(request: Request) -> Response:
@@ -27,8 +27,7 @@ async def get_news(request: Request) -> Response:
         found = [a for a in found if ((a.at, a.id) < seen if page.descending else (a.at, a.id) > seen)]
     shown = found[: page.limit]
     token = encode_token(shown[-1].at, shown[-1].id) if len(found) > len(shown) else None
-    content = flag(request, "include_content")
-    return json_response({"news": [wire_data.article(one, content=content) for one in shown], "next_page_token": token})
+    return json_response({"news": [wire_data.article(one) for one in shown], "next_page_token": token})
 
 
 ROUTES = [Route("/v1beta1/news", get_news, methods=["GET"])]

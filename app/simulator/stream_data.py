@@ -208,7 +208,7 @@ class MarketData(Connection[Json]):
             self._spans.pop()
 
     def _halted_now(self) -> frozenset[str]:
-        return frozenset(getattr(self._market, "halted", ()))
+        return frozenset(self._market.halted)
 
     def _tell_halts(self, now: datetime) -> None:
         """Symbols that were halted, or trade again, since the clock moved last."""

@@ -38,25 +38,27 @@ def spans(market: Market, after: int, until: int, halted: frozenset[str]) -> lis
     Of a move through at most `WHOLE_SESSIONS` sessions everything is told; of a longer jump the minutes of the newest session
     only, and of those before it the daily bars.
     """
-    last = market.started(until)
+    last = market.begun(until)
     if last < 0 or last - _session_after(market, after) < WHOLE_SESSIONS:
         return [Span(after, until, True, halted)]
-    return [Span(after, market.opens(last), False, halted), Span(market.opens(last), until, True, halted)]
+    begin = market.windows(last)[0].begin
+    return [Span(after, begin, False, halted), Span(begin, until, True, halted)]
 
 
 def next_chunk(market: Market, subscribed: Mapping[str, frozenset[str]], span: Span) -> tuple[int, Iterator[tuple[str, Json]]]:
     """The first piece of a span: the moment it reaches, and its messages as (channel, message)."""
     number = _session_after(market, span.after)
-    if number >= len(market.sessions) or market.opens(number) >= span.until:
+    if number > market.begun(span.until):
         return span.until, iter(())
-    closes = market.closes(number)
+    windows, closes = market.windows(number), market.closes(number)
+    end = windows[-1].end
     wanted = {channel: _chosen(market, names, span.halted) for channel, names in subscribed.items()}
     if not span.minutes:
-        until = min(span.until, closes)
-        return until, _daily_bars(market, wanted, number, until) if until == closes else iter(())
-    begin = max(span.after, market.opens(number))
+        told = span.after < closes <= span.until
+        return min(span.until, end), _daily_bars(market, wanted, number, closes) if told else iter(())
+    begin = max(span.after, windows[0].begin)
     chunk = max(1, _BARS_A_CHUNK // max(1, *map(len, wanted.values()))) * MINUTE
-    until = min(begin - begin % MINUTE + chunk, span.until, closes)
+    until = min(begin - begin % MINUTE + chunk, span.until, end)
     return until, _minutes(market, wanted, number, begin, until)
 
 
@@ -64,14 +66,15 @@ def minutes_in(market: Market, span: Span) -> int:
     """How many minutes of a span are told one by one."""
     if not span.minutes:
         return 0
-    first, last = _session_after(market, span.after), market.started(span.until)
-    return sum(market.minutes_done(n, span.until) - market.minutes_done(n, span.after) for n in range(first, last + 1))
+    first, last = _session_after(market, span.after), market.begun(span.until)
+    windows = [window for number in range(first, last + 1) for window in market.windows(number)]
+    return sum(window.minutes_done(span.until) - window.minutes_done(span.after) for window in windows)
 
 
 def _session_after(market: Market, after: int) -> int:
     """The first session that is not over at `after`."""
     number = max(market.started(after), 0)
-    return number + 1 if market.closes(number) <= after else number
+    return number + 1 if market.windows(number)[-1].end <= after else number
 
 
 def _minutes(market: Market, wanted: _Wanted, number: int, after: int, until: int) -> Iterator[tuple[str, Json]]:
@@ -135,4 +138,4 @@ def _daily_bars(market: Market, wanted: _Wanted, number: int, closes: int) -> It
 def _chosen(market: Market, names: frozenset[str], halted: frozenset[str]) -> dict[str, None]:
     """The symbols meant by a subscription, in order; "*" means all."""
     symbols = market.symbols if "*" in names else sorted(names)
-    return {symbol: None for symbol in symbols if symbol in market.source.daily and symbol not in halted}
+    return {symbol: None for symbol in symbols if market.knows(symbol) and symbol not in halted}

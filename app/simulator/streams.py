@@ -255,7 +255,7 @@ class Hub:
     @property
     def faults(self) -> StreamFaults | None:
         """Who decides about faults; None where the world knows none."""
-        return getattr(self.world, "faults", None)
+        return self.world.faults
 
     @property
     def followed(self) -> bool:

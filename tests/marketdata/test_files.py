@@ -109,6 +109,22 @@ def test_intraday_parquet_with_extra_columns(tmp_path):
         load_bars(tmp_path / "bars.parquet", symbols=("ZZZ",))
 
 
+@pytest.mark.parametrize(
+    ("minutes", "timeframe"),
+    [
+        ([0, 1, 2, 3], "1Min"),
+        ([0, 2, 4, 5, 7, 9], "1Min"),  # thin: two minutes apart more often than one
+        ([0, 10, 20, 35, 45], "5Min"),
+        ([0, 60, 120, 240], "1Hour"),
+        ([*range(0, 5 * 200, 5), 998], "5Min"),  # one stray bar
+    ],
+)
+def test_the_length_of_a_bar_is_found_in_thin_files(tmp_path, minutes, timeframe):
+    start = datetime(2024, 1, 2, 9, 0, tzinfo=UTC).timestamp()
+    rows = [f"ACME,{datetime.fromtimestamp(start + 60 * m, UTC).isoformat()},1,1,1,1,1" for m in minutes]
+    assert load_bars(write(tmp_path, HEAD + "\n".join(rows))).timeframe == timeframe
+
+
 @pytest.mark.data
 @needs(WATCHLIST_DAILY)
 def test_the_watchlist_file():

@@ -186,7 +186,7 @@ def test_market_data(trading, data, move):
     ).data
     assert set(daily) == {"AAPL", "MSFT"}
     assert len(daily["AAPL"]) == len(daily["MSFT"]) > 250
-    assert daily["AAPL"][-1].timestamp == datetime(2023, 12, 29, 5, tzinfo=UTC)  # today's bar is not complete
+    assert [bar.timestamp.day for bar in daily["AAPL"][-2:]] == [29, 2]  # today's bar as it stands, last
     for amount, unit, count in ((1, "Minute", 60), (5, "Minute", 12), (15, "Minute", 4), (1, "Hour", 1)):
         frame = TimeFrame(amount, TimeFrameUnit[unit])
         bars = data.get_stock_bars(
@@ -196,7 +196,8 @@ def test_market_data(trading, data, move):
     everything = StockSnapshotRequest(symbol_or_symbols=symbols)
     shot = data.get_stock_snapshot(everything)["AAPL"]
     assert shot.daily_bar.timestamp == datetime(2024, 1, 2, 5, tzinfo=UTC)
-    assert shot.previous_daily_bar.close == daily["AAPL"][-1].close
+    assert shot.previous_daily_bar.close == daily["AAPL"][-2].close
+    assert shot.daily_bar == daily["AAPL"][-1]
     assert shot.latest_trade.price == shot.minute_bar.close == shot.daily_bar.close
     assert shot.latest_quote.bid_price < shot.latest_trade.price < shot.latest_quote.ask_price
     assert shot.latest_trade.timestamp < now

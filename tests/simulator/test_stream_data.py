@@ -274,3 +274,16 @@ def test_what_was_streamed_is_what_rest_lists_and_never_later_than_the_clock(mar
                 assert datetime.fromisoformat(message["t"]) + length <= known
         times = [m["t"] for m in client.of("b")]
         assert times == sorted(times)
+
+
+def test_hours_before_and_after_the_session_are_streamed_where_they_have_prices():
+    with (
+        exchange(symbols=SYMBOLS, seed=11, extended_hours=True) as running,
+        running.data(bars=["SPY"], dailyBars=["SPY"]) as client,
+    ):
+        running.move(to="2024-01-03T15:00:00Z")
+        expected = rest_bars(running, "1Min", OPEN, ["SPY"])
+        assert len(expected) > 390 + 200 + 200
+        client.bars(len(expected))
+        assert client.of("b") == expected
+        client.until(lambda _: len(client.of("d")) == 390 + 30)
