@@ -14,7 +14,7 @@ from app.simulator.configuration import Configuration
 from app.simulator.errors import forbidden
 from app.simulator.ledger import Ledger, SimOrder
 from app.simulator.margin import Margin, margin_of, spendable
-from app.simulator.market import Market
+from app.simulator.market import Market, Price
 from app.simulator.sim_order import NINE_PLACES
 
 _ZERO = Decimal(0)
@@ -97,9 +97,11 @@ class AccountState:
         return self._prices[symbol]
 
     def ask(self, symbol: str) -> Decimal | None:
-        """What is asked for `symbol` now."""
-        trade = self.market.last_trade(symbol, self.second)
-        return None if trade is None else Decimal(str(wire_data.quote(trade)["ap"]))
+        """What is asked for `symbol` now, in shares as they are split by now."""
+        price = self.price(symbol)
+        if price is None:
+            return None
+        return Decimal(str(wire_data.quote(Price(price=float(price), size=0.0, at=self.second))["ap"]))
 
     def equity(self, at: int | None = None) -> Decimal:
         """Cash plus positions at their newest prices."""

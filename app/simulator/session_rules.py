@@ -86,7 +86,7 @@ def check_window(market: Market, now: datetime, force: TimeInForce) -> None:
 
 
 def expiry(market: Market, now: datetime, force: TimeInForce, *, extended: bool) -> datetime | None:
-    """When an order accepted at `now` ends by itself; None for orders of the auctions, which end with their auction."""
+    """When an order accepted at `now` ends by itself, at the latest; None when the tape ends before."""
     if force is TimeInForce.GTC:
         return new_york(now.astimezone(NEW_YORK).date() + _GTC_DAYS, _GTC_END)
     number = max(0, market.started(int(now.timestamp())))
