@@ -120,10 +120,12 @@ class SimOrder:
 
     @property
     def left(self) -> Decimal:
-        """Shares still to be filled; of a notional order as many as it is expected to trade."""
+        """Shares still to be filled; of a notional order as many as it is expected to trade, of a sell at most what it held."""
         if self.notional is None:
             return (self.quantity or _ZERO) - self.filled_quantity
         money = self.notional - self.filled_quantity * (self.filled_average_price or _ZERO)
+        if self.side is Side.SELL:
+            money = min(money, self.notional - self.filled_quantity * self.estimate)
         return (money / self.estimate).quantize(NINE_PLACES, rounding=ROUND_DOWN)
 
     @property

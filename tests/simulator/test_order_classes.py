@@ -99,6 +99,17 @@ class Listener:
         pass
 
 
+def test_a_notional_sell_takes_no_more_shares_than_it_held(bench):
+    b = bench([100, 100, 50, 25, 12], participation=D("0.004"))
+    b.send(qty="4")
+    b.minutes(1)
+    b.send(qty=1, side="sell", type="limit", limit_price="200")
+    order = b.send(notional="300", side="sell")
+    assert b.ledger.held_quantity("ACME") == 4
+    b.minutes(4)
+    assert (b.status(order), b.ledger.orders[order].filled_quantity, b.ledger.position_quantity("ACME")) == ("filled", 3, 1)
+
+
 def test_legs_wait_for_the_whole_entry(bench):
     b = bench([100] * 10, participation=D("0.004"))
     entry = b.send(qty=10, **BRACKET)
