@@ -2,8 +2,8 @@
 
 Nothing fills at acceptance. When the clock moves, complete minutes are matched in time order by `app.engine.matching`; an
 execution is stamped with the end of its minute, the instant it became known. On the way, at their own instants and in this
-order, cancels take effect and orders expire, a close is recorded, an open lets corporate actions take effect and releases
-what waited for it.
+order, cancels take effect and orders expire, a close is recorded, the first hours of a day let corporate actions take effect,
+and an opening releases what waited for it.
 """
 
 from __future__ import annotations
@@ -162,27 +162,17 @@ class Account(AccountState):
                 self.end_family(ledger.orders[order.id], "canceled", now)
             else:
                 self.end(ledger.orders[order.id], "expired" if order.time_in_force is TimeInForce.DAY else "canceled", now)
-        number = market.started(self.second)
-        if number < 0:
-            return
-        session = market.sessions[number]
-        if now == session.closes_at:
-            ledger.closes.append((session.day, self.equity()))
-        if now == session.opens_at:
-            apply_actions(self, number, now)
-        self._release(now)
+        number, begun = market.started(self.second), market.begun(self.second)
+        if number >= 0 and now == market.sessions[number].closes_at:
+            ledger.closes.append((market.sessions[number].day, self.equity()))
+        opening = [window.opens_at for window in session_rules.windows(market, begun)] if begun >= 0 else []
+        if opening and now == opening[0]:
+            apply_actions(self, begun, now)
+        if now in opening:
+            self._release(now)
 
     def _release(self, now: datetime) -> None:
         """Send what waited for the opening of a window."""
-        number = self.market.started(self.second)
-        opening = {
-            w.opens_at
-            for n in (number, number + 1)
-            if n < len(self.market.sessions)
-            for w in session_rules.windows(self.market, n)
-        }
-        if now not in opening:
-            return
         for order in list(self.ledger.open_orders()):
             if order.status == "accepted" and session_rules.is_open(self.market, now, extended=order.extended_hours):
                 released = self.ledger.put(replace(order, status="new", updated_at=now))

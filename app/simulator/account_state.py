@@ -153,7 +153,7 @@ class AccountState:
         if trade is None:
             return None
         price = Decimal(repr(float(trade.price)))
-        for number in range(market.started(trade.at) + 1, market.started(at) + 1):
+        for number in range(market.begun(trade.at) + 1, market.begun(at) + 1):
             for action in market.actions(number):
                 if action.symbol == symbol and action.kind == "split":
                     price /= action.value

@@ -1,8 +1,8 @@
-"""Splits and dividends: what they do to an account at the open of their day.
+"""Splits and dividends: what they do to an account when the hours of their day begin.
 
 A split multiplies shares and divides prices, of the position and of open orders (rounded to whole shares downwards, where
 whole shares were ordered, and to the tick: what is paid down, what is received up). A reverse split cancels open orders. A
-dividend is paid for the shares held at that open, and owed for those sold short.
+dividend is paid for the shares held then, and owed for those sold short; it is per share after a split of the same day.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _CENT = Decimal("0.01")
 
 def apply_actions(account: AccountState, number: int, at: datetime) -> None:
     """Let every action of session `number` take effect at `at`."""
-    for index, action in enumerate(account.market.actions(number)):
+    splits_first = sorted(account.market.actions(number), key=lambda action: action.kind != "split")
+    for index, action in enumerate(splits_first):
         name = account.ledger.name("entry", action.ex_date, action.symbol, action.kind, index)
         if action.kind == "split":
             _split(account, action, name, at)

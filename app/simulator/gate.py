@@ -43,6 +43,14 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        try:
+            await self._let_in(scope, receive, send)
+        except asyncio.CancelledError:  # by the server, which has waited long enough for its end
+            if not self._closing.is_set():
+                raise
+            connection.reset(scope)
+
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = b""
         if scope["method"] not in _READS:
             most = MOST_SNAPSHOT_BYTES if scope["path"] == "/sim/snapshot" else MOST_BODY_BYTES

@@ -82,7 +82,8 @@ class Ledger:
         self.closes: list[tuple[date, Decimal]] = []
         self.reserved_cash = _ZERO  # buying power that open orders hold
         self._ids: list[str] = []  # by sequence, which is also the order of submission
-        self._open: dict[str, dict[str, None]] = {}  # by symbol
+        self._open: dict[str, None] = {}  # by sequence: orders are entered once, when they are new
+        self._open_of: dict[str, dict[str, None]] = {}  # the same by symbol
         self._held: dict[str, Decimal] = {}  # by symbol
         self._groups: dict[str, list[str]] = {}
         self.doomed: dict[str, None] = {}  # open orders to be rejected when the clock moves next
@@ -114,14 +115,13 @@ class Ledger:
         else:
             self.doomed.pop(order.id, None)
         if order.is_open:
-            self._open.setdefault(order.symbol, {})[order.id] = None
+            self._open[order.id] = None
+            self._open_of.setdefault(order.symbol, {})[order.id] = None
             due = order.due
             if due is not None and (before is None or due != before.due):
                 heapq.heappush(self._due, (due, order.sequence, order.id))
         elif before is not None and before.is_open:
-            self._open[order.symbol].pop(order.id, None)
-            if not self._open[order.symbol]:
-                del self._open[order.symbol]
+            del self._open[order.id], self._open_of[order.symbol][order.id]
         return order
 
     def book(
@@ -197,14 +197,13 @@ class Ledger:
 
     # -- questions ---------------------------------------------------------------------------------------------------
 
-    def open_orders(self) -> Iterator[SimOrder]:
-        """Orders that may still fill, oldest first."""
-        found = [self.orders[order_id] for ids in self._open.values() for order_id in ids]
-        return iter(sorted(found, key=lambda order: order.sequence))
+    def open_orders(self, *, descending: bool = False) -> Iterator[SimOrder]:
+        """Orders that may still fill, oldest first or the reverse; not to be changed while they are iterated."""
+        return (self.orders[order_id] for order_id in (reversed(self._open) if descending else self._open))
 
     def open_orders_of(self, symbol: str) -> list[SimOrder]:
         """Orders of one symbol that may still fill, oldest first."""
-        return [self.orders[order_id] for order_id in self._open.get(symbol, ())]
+        return [self.orders[order_id] for order_id in self._open_of.get(symbol, ())]
 
     def submitted(self, *, after: datetime | None, until: datetime | None, descending: bool) -> Iterator[SimOrder]:
         """Orders submitted after < t < until, in the order of submission or the reverse."""

@@ -85,8 +85,8 @@ def parse_order(fields: Mapping[str, Any]) -> NewOrder:
 def check_terms(order: NewOrder) -> None:
     """Refuse terms that do not go together, whatever the account and the market are like."""
     _check_amount(order)
-    _check_prices(order)
     _check_class(order)
+    _check_prices(order)
     _check_force(order)
 
 

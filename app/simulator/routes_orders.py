@@ -36,7 +36,7 @@ async def get_orders(request: Request) -> Response:
     limit = number(request, "limit", default=50, most=500)
     equities = {"", "US_EQUITY", "ALL"} & set(words(request, "asset_class") or ("",))
     found: list[Json] = []
-    for order in _listed(request, ledger, only_open=status == "open" and not nested) if equities else ():
+    for order in _listed(request, ledger, only_open=status == "open", nested=nested) if equities else ():
         if (symbols and order.symbol not in symbols) or (side and order.side != side) or (nested and order.leg is not None):
             continue
         family = ledger.family(order) if nested and order.status != "replaced" else [order]
@@ -47,7 +47,7 @@ async def get_orders(request: Request) -> Response:
     return json_response(found)
 
 
-def _listed(request: Request, ledger: Ledger, *, only_open: bool) -> Iterator[SimOrder]:
+def _listed(request: Request, ledger: Ledger, *, only_open: bool, nested: bool) -> Iterator[SimOrder]:
     """The orders that a listing is about, in its order."""
     descending = choice(request, "direction", ("desc", "asc")) == "desc"
     after, until = when(request, "after"), when(request, "until")
@@ -55,17 +55,26 @@ def _listed(request: Request, ledger: Ledger, *, only_open: bool) -> Iterator[Si
     if all(marks.values()):
         raise invalid("only one of before_order_id and after_order_id is accepted")
     first, last = (_sequence(ledger, marks[name]) for name in ("after", "before"))
-    source: Iterator[SimOrder]
     if only_open:
-        orders = list(ledger.open_orders())
-        source = (
-            order
-            for order in (reversed(orders) if descending else orders)
-            if (after is None or order.submitted_at > after) and (until is None or order.submitted_at < until)
-        )
+        source = _open(ledger, nested=nested, descending=descending)
     else:
         source = ledger.submitted(after=after, until=until, descending=descending)
-    return (o for o in source if (first is None or o.sequence > first) and (last is None or o.sequence < last))
+    return (
+        o
+        for o in source
+        if (first is None or o.sequence > first)
+        and (last is None or o.sequence < last)
+        and (after is None or o.submitted_at > after)
+        and (until is None or o.submitted_at < until)
+    )
+
+
+def _open(ledger: Ledger, *, nested: bool, descending: bool) -> Iterator[SimOrder]:
+    """Open orders, or the top orders of groups in which one is open."""
+    if not nested:
+        return ledger.open_orders(descending=descending)
+    tops = {top.id: top for top in (ledger.family(order)[0] for order in ledger.open_orders())}
+    return iter(sorted(tops.values(), key=lambda order: order.sequence, reverse=descending))
 
 
 def _sequence(ledger: Ledger, order_id: str | None) -> int | None:

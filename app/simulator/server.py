@@ -111,7 +111,7 @@ def configured(app: Starlette, **settings: Any) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         lifespan="on",
-        timeout_graceful_shutdown=3,
+        timeout_graceful_shutdown=1,
         **WEBSOCKET_SETTINGS,
         **settings,
     )

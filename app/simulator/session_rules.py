@@ -14,13 +14,12 @@ from app.engine.matching import PriceArrays
 from app.runtime.calendar import NEW_YORK, Session
 from app.simulator.errors import ApiError, forbidden
 from app.simulator.market import Market
+from app.simulator.paths import session_windows
 
 MINUTE = timedelta(minutes=1)
 _OPG_BEFORE_OPEN, _CLS_BEFORE_CLOSE = timedelta(minutes=2), timedelta(minutes=10)
 _AUCTIONS_AGAIN = time(19)
 _GTC_DAYS, _GTC_END = timedelta(days=90), time(16, 15)
-_PRE, _POST, _POST_HALF_DAY = time(4), time(20), time(17)
-_FULL_DAY_CLOSES = time(16)
 
 
 class Window(NamedTuple):
@@ -55,18 +54,14 @@ def new_york(day: date, at: time) -> datetime:
 
 def windows(market: Market, number: int) -> list[Window]:
     """The windows of session `number` in time order; the extended ones only where the market has prices in them."""
-    session = market.sessions[number]
-    spans = [("day", session.opens_at, session.closes_at)]
-    if market.extended:
-        spans.insert(0, ("pre", new_york(session.day, _PRE), session.opens_at))
-        spans.append(("post", session.closes_at, post_closes(session)))
-    return [Window(number, kind, opens, int((closes - opens) // MINUTE)) for kind, opens, closes in spans]
+    return [
+        Window(number, w.kind, datetime.fromtimestamp(w.begin, UTC), (w.end - w.begin) // 60) for w in market.windows(number)
+    ]
 
 
 def post_closes(session: Session) -> datetime:
     """When trading after hours ends: 20:00 New York time, 17:00 on half days."""
-    half = session.closes_at < new_york(session.day, _FULL_DAY_CLOSES)
-    return new_york(session.day, _POST_HALF_DAY if half else _POST)
+    return datetime.fromtimestamp(session_windows(session)[-1].end, UTC)
 
 
 def is_open(market: Market, now: datetime, *, extended: bool) -> bool:
@@ -76,7 +71,8 @@ def is_open(market: Market, now: datetime, *, extended: bool) -> bool:
         return False
     if session.opens_at <= now < session.closes_at:
         return True
-    return extended and market.extended and new_york(session.day, _PRE) <= now < post_closes(session)
+    begin, end = (session_windows(session)[0].begin, session_windows(session)[-1].end)
+    return extended and market.extended and begin <= now.timestamp() < end
 
 
 def check_window(market: Market, now: datetime, force: TimeInForce) -> None:

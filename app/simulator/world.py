@@ -362,6 +362,7 @@ class World:
         self._adopt(self.store.accounts(), clock)
         for account in self.accounts:
             account.ledger.take_changes()
+            account.release_cancels()  # the fault that stuck them has ended with the process
         _log.info("run resumed", clock=facts["clock"], orders=sum(len(a.ledger.orders) for a in self.accounts))
 
 

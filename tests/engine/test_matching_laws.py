@@ -196,7 +196,7 @@ def fast_run(order, quantity, tape, start, liquidity, key, cuts=()):
 @pytest.mark.parametrize("tifs", [(F.GTC,), tuple(TimeInForce)], ids=["resting", "any"])
 @pytest.mark.parametrize("kind", OrderType)
 @given(data=st.data(), base=st.sampled_from([40, 100]), quantity=quantities, liquidity=liquidities)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_arrays_agree_with_the_plain_loop_however_the_session_is_cut(kind, tifs, data, base, quantity, liquidity):
     order, tape = data.draw(orders(base, kinds=(kind,), tifs=tifs)), data.draw(tapes(base))
     start = data.draw(st.integers(0, len(tape.open)))
@@ -206,7 +206,7 @@ def test_arrays_agree_with_the_plain_loop_however_the_session_is_cut(kind, tifs,
 
 
 @given(data=st.data(), base=st.sampled_from([40, 100]), quantity=quantities, liquidity=liquidities)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_fill_breaks_a_law(data, base, quantity, liquidity):
     order, tape = data.draw(orders(base)), data.draw(tapes(base))
     costs = CostModel(slippage_bps=data.draw(st.sampled_from([D(0), D(25)])))
@@ -228,7 +228,7 @@ def test_no_fill_breaks_a_law(data, base, quantity, liquidity):
 
 
 @given(data=st.data(), quantity=quantities, liquidity=liquidities)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_bars_that_are_not_over_change_nothing(data, quantity, liquidity):
     """Other bars from a cut on, and none at all: every fill and memory before the cut stays the same."""
     order, tape, other = data.draw(orders()), data.draw(tapes()), data.draw(tapes())
@@ -247,7 +247,7 @@ def test_bars_that_are_not_over_change_nothing(data, quantity, liquidity):
 
 
 @given(order=orders(kinds=(T.TRAILING_STOP,), tifs=(F.GTC,)), tape=tapes(), start=st.sampled_from([None, D(99), D(101)]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_trailing_stop_never_goes_back(order, tape, start):
     sign, marks = order.side.sign, [start]
     for i in range(len(tape.open)):
@@ -262,7 +262,7 @@ def test_a_trailing_stop_never_goes_back(order, tape, start):
 
 
 @given(data=st.data(), quantity=quantities, liquidity=liquidities)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_pieces_add_up_and_move_cash_and_shares_only(data, quantity, liquidity):
     order, tape = data.draw(orders(tifs=(F.DAY,))), data.draw(tapes())
     fills = fast_run(order, quantity, tape, 0, liquidity, "key")
@@ -326,7 +326,7 @@ def slow_exits(gain, loss, quantity, tape, liquidity, key):
 
 
 @given(pair=legs(), tape=tapes(), quantity=quantities, liquidity=liquidities, data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_exits_agree_with_the_plain_loop_and_never_sell_twice(pair, tape, quantity, liquidity, data):
     (gain, loss), left, fills, progress, start = pair, quantity, [], FRESH, 0
     for end in [*sorted(data.draw(windows(tape))), len(tape.open)]:

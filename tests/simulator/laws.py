@@ -12,6 +12,7 @@ from app.runtime.calendar import new_york_calendar
 from app.simulator.actions import CorporateAction
 from app.simulator.ledger import Leg
 from app.simulator.market import Market
+from app.simulator.options import SimulatorOptions
 from app.simulator.source import open_market
 
 from .conftest import BEFORE, HEAD, OPEN, minute_rows
@@ -51,7 +52,7 @@ def tape(directory):
             lines += minute_rows(symbol, rows, OPEN + day * _DAY)
     path = directory / "laws.csv"
     path.write_text(HEAD + "".join(lines))
-    opened, first = open_market(data=path, symbols=(), start=OPEN.date(), seed=1, calendar=new_york_calendar())
+    opened, first = open_market(SimulatorOptions(data=path), new_york_calendar(), start=OPEN.date(), seed=1)
     made = Tape(opened.source, opened.calendar, opened.sessions, opened.seed)
     made.first = next(i for i, session in enumerate(made.sessions) if session.day == first)
     return made

@@ -270,3 +270,22 @@ def test_nothing_is_shown_from_before_the_account(busy, end):
     for timeframe in ("1D", "1H"):
         status, body = busy("GET", "/v2/account/portfolio/history", params={"end": end, "timeframe": timeframe})
         assert (status, body["timestamp"], body["base_value"]) == (200, [], 1_000_000)
+
+
+def test_an_order_filled_in_pieces_is_told_piece_by_piece():
+    options = SimulatorOptions(symbols=SYMBOLS, seed=5, cash=Decimal(10**9), participation=Decimal("0.05"))
+    local = Local(build_app(options))
+    order = {"symbol": "ACME", "side": "buy", "type": "market", "time_in_force": "day", "qty": "5000"}
+    sent = local("POST", "/v2/orders", body=order)[1]
+    for _ in range(30):
+        local.world.move(local.world.now + timedelta(minutes=1))
+    rows = pages(local, order_id=sent["id"], direction="asc")
+    shown = local("GET", f"/v2/orders/{sent['id']}")[1]
+    assert len(rows) > 2
+    got = Decimal(0)
+    for row in rows:
+        got += Decimal(row["qty"])
+        left = Decimal(5000) - got
+        assert (Decimal(row["cum_qty"]), Decimal(row["leaves_qty"])) == (got, left)
+        assert (row["type"], row["order_status"]) == (("partial_fill", "partially_filled") if left else ("fill", "filled"))
+    assert Decimal(shown["filled_qty"]) == got

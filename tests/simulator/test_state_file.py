@@ -116,6 +116,19 @@ def test_accounts_keep_their_terms_over_a_restart(tmp_path):
         again.account("other", "wrong")
 
 
+def test_a_restart_lets_stuck_cancels_take_effect(tmp_path):
+    options = replace(OPTIONS, state_file=tmp_path / "state.db")
+    b = Bench(World(options))
+    order_id = b.send(qty=1, type="limit", limit_price="0.5", time_in_force="gtc")
+    b.account.cancel(order_id, stuck=True)
+    b.world.save()
+    b.world.store.close()
+    for _ in range(2):
+        again = Bench(World(options))
+        assert again.status(order_id) == "canceled"
+        again.world.store.close()
+
+
 def test_a_state_file_belongs_to_one_exchange_at_a_time(tmp_path):
     options = replace(OPTIONS, state_file=tmp_path / "state.db")
     first = World(options)
