@@ -84,6 +84,7 @@ _SIMULATOR = """Run the simulated exchange alone: an Alpaca without an account, 
 \b
 trader simulator                                            a generated market, the clock moved by hand
 trader simulator --data bars.parquet --start 2022-03-01     replay a file
+trader simulator --data days.csv --data minutes.csv         history from one file, minutes from another
 trader simulator --speed 60                                 a simulated minute each second
 trader simulator --speed follow                             as fast as the clients of its streams read
 trader simulator --state run.sqlite                         survives a restart, and kill -9
@@ -106,8 +107,26 @@ Nothing fills before the clock moves. Faults, barriers, streams, snapshots, orde
 def simulator(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 5801,
-    data: Data = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Bars to replay: Parquet or CSV, long format (symbol, timestamp, open, high, low, close, volume), at any "
+            "timeframe. Give it again for more files: where they cover the same day, the finer bars count."
+        ),
+    ] = None,
     start: Start = None,
+    actions: Annotated[
+        Path | None, typer.Option(help="Splits and dividends: CSV with symbol, ex_date, kind (split or dividend), value.")
+    ] = None,
+    prices: Annotated[
+        str, typer.Option(metavar="raw|split", help="Whether the files hold prices as traded or split-adjusted ones.")
+    ] = "raw",
+    news: Annotated[
+        Path | None, typer.Option(help="Articles: CSV with time, symbols, headline, and optionally summary, source, url.")
+    ] = None,
+    extended_hours: Annotated[
+        bool, typer.Option(help="Invent prices before and after the sessions where the files have none.")
+    ] = False,
     speed: Speed = "0",
     seed: Annotated[int, typer.Option(help="Seed of the generated market and of the path inside a day.")] = 7,
     symbols: Symbols = None,
@@ -148,8 +167,12 @@ def simulator(
     options = SimulatorOptions(
         host=host,
         port=port,
-        data=_file(data),
+        data=tuple(data or ()),
         start=_date(start),
+        actions=actions,
+        prices=prices,
+        news=news,
+        extended_hours=extended_hours,
         speed=read_speed(speed),
         seed=seed,
         symbols=_symbols(symbols) or (),
