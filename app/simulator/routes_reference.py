@@ -11,7 +11,7 @@ from starlette.routing import Route
 from app.runtime.calendar import NEW_YORK, session_day
 from app.simulator import wire_reference
 from app.simulator.account import Account
-from app.simulator.errors import bad_request, invalid, json_response, unprocessable
+from app.simulator.errors import bad_request, json_response
 from app.simulator.query import account_of, choice, symbol_of, when, words
 from app.simulator.wire import Json
 
@@ -40,7 +40,7 @@ async def get_market_clock(request: Request) -> Response:
     calendar, sessions = account.market.calendar, account.market.sessions
     at = when(request, "time") or account.now
     if not sessions[0].opens_at <= at < sessions[-1].opens_at:
-        raise invalid(f"invalid time: the calendar runs from {sessions[0].day} to {sessions[-1].day}")
+        raise bad_request(f"invalid time: the calendar runs from {sessions[0].day} to {sessions[-1].day}")
     rows = [wire_reference.market_clock(calendar, _market(code), at) for code in words(request, "markets") or ("NYSE",)]
     return json_response({"clocks": rows})
 
@@ -92,7 +92,7 @@ def _day(request: Request, name: str, default: date) -> date:
     try:
         return date.fromisoformat(text[:10])
     except ValueError:
-        raise unprocessable(f"invalid {name}: give a date such as 2024-01-02") from None
+        raise bad_request(f"invalid {name}: give a date such as 2024-01-02") from None
 
 
 ROUTES = [
