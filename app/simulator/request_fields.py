@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from app.domain.instrument import Instrument
 from app.domain.order import OrderClass, OrderType, Side, TimeInForce
+from app.simulator.accounts.sim_order import NINE_PLACES, Intent
 from app.simulator.errors import bad_request, invalid, unprocessable
-from app.simulator.sim_order import NINE_PLACES, Intent
 
 MOST = Decimal(1_000_000_000)
 _E = TypeVar("_E", Side, OrderType, TimeInForce, OrderClass, Intent)

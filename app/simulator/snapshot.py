@@ -12,7 +12,7 @@ from typing import Any
 from app.domain.errors import Conflict, InvalidInput
 from app.domain.order import Fill
 from app.simulator import wire
-from app.simulator.ledger import Entry, SimOrder
+from app.simulator.accounts.ledger import Entry, SimOrder
 from app.simulator.rows import from_row, to_row
 from app.simulator.store import SavedAccount
 from app.simulator.world import World

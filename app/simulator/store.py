@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from app.domain.errors import ConfigurationError
 from app.domain.order import Fill
-from app.simulator.ledger import Changes, Entry, Ledger, SimOrder
+from app.simulator.accounts.ledger import Changes, Entry, Ledger, SimOrder
 from app.simulator.rows import from_row, to_row
 
 _SCHEMA = """

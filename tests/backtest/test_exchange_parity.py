@@ -22,10 +22,10 @@ from app.engine.decision import Book, Context, Decision, OpenOrder
 from app.engine.ledger import Execution, book, opened, roll
 from app.engine.view import market_view
 from app.runtime.calendar import Session, new_york_calendar
-from app.simulator.account import Account
-from app.simulator.ledger import Ledger, SimOrder
-from app.simulator.market import Market, Source
-from app.simulator.order_request import NewOrder
+from app.simulator.accounts.account import Account
+from app.simulator.accounts.ledger import Ledger, SimOrder
+from app.simulator.accounts.order_request import NewOrder
+from app.simulator.tape.market import Market, Source
 from tests.backtest.markets import NoisyForecaster, market, plan_of
 from tests.backtest.test_driver import Diary
 

@@ -9,11 +9,11 @@ import numpy as np
 from app.domain.order import OrderClass
 from app.engine.costs import FREE
 from app.runtime.calendar import new_york_calendar
-from app.simulator.actions import CorporateAction
-from app.simulator.ledger import Leg
-from app.simulator.market import Market
+from app.simulator.accounts.ledger import Leg
 from app.simulator.options import SimulatorOptions
-from app.simulator.source import open_market
+from app.simulator.tape.actions import CorporateAction
+from app.simulator.tape.market import Market
+from app.simulator.tape.source import open_market
 
 from .conftest import BEFORE, HEAD, OPEN, minute_rows
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from app.engine.costs import FREE, UNLIMITED, CostModel, Liquidity
-from app.simulator.account import Account
-from app.simulator.configuration import Configuration
+from app.simulator.accounts.account import Account
+from app.simulator.accounts.configuration import Configuration
+from app.simulator.accounts.ledger import Ledger
+from app.simulator.accounts.order_request import parse_json, parse_order
+from app.simulator.accounts.replacement import parse_replacement
 from app.simulator.errors import ApiError
-from app.simulator.ledger import Ledger
-from app.simulator.order_request import parse_json, parse_order
-from app.simulator.replacement import parse_replacement
 
 from .conftest import OPEN
 from .laws import CLOSED, SYMBOLS, check, check_events, tape

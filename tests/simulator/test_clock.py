@@ -10,7 +10,7 @@ import requests
 from app.domain.errors import InvalidInput
 from app.simulator.clock import pace, read_speed
 from app.simulator.options import FOLLOW, SimulatorOptions
-from app.simulator.streams import Hub
+from app.simulator.streams.hub import Hub
 from app.simulator.world import World
 
 from .conftest import OPEN

@@ -5,10 +5,10 @@ from decimal import Decimal as D
 
 import pytest
 
-from app.simulator.account import Account
-from app.simulator.actions import CorporateAction
-from app.simulator.ledger import Ledger
-from app.simulator.market import Market
+from app.simulator.accounts.account import Account
+from app.simulator.accounts.ledger import Ledger
+from app.simulator.tape.actions import CorporateAction
+from app.simulator.tape.market import Market
 
 from .conftest import OPEN, Bench
 from .test_order_terms import BRACKET

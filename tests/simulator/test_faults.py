@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from app.simulator.answers import merge_patch
-from app.simulator.arrivals import Arrival, Selector
-from app.simulator.faults import UNDISTURBED, Fault, FaultBoard, StreamPlan
+from app.simulator.faults.answers import merge_patch
+from app.simulator.faults.arrivals import Arrival, Selector
+from app.simulator.faults.board import UNDISTURBED, Fault, FaultBoard, StreamPlan
 from app.simulator.options import SimulatorOptions
 
 from .conftest import KEYS

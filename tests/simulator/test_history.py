@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.engine.costs import CostModel
+from app.simulator.accounts.ledger import Entry
+from app.simulator.accounts.order_request import parse_order
+from app.simulator.api.history import HistoryRequest, history
 from app.simulator.errors import ApiError
-from app.simulator.history import HistoryRequest, history
-from app.simulator.ledger import Entry
-from app.simulator.order_request import parse_order
 from app.simulator.server import SimulatorOptions, build_app
 from app.simulator.world import World
 from tests.simulator.conftest import OPEN, Bench, Local

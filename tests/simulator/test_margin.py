@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.simulator import wire_orders
-from app.simulator.margin import margin_of
+from app.simulator.accounts.margin import margin_of
+from app.simulator.api import wire_orders
 
 from .conftest import OPEN
 from .test_order_terms import FORBIDDEN, assert_refused

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from app.engine.path import MinutePath
-from app.simulator import wire_orders
-from app.simulator.account import Account
-from app.simulator.ledger import Ledger
-from app.simulator.market import Market
+from app.simulator.accounts.account import Account
+from app.simulator.accounts.ledger import Ledger
+from app.simulator.api import wire_orders
+from app.simulator.tape.market import Market
 
 from .conftest import OPEN, Bench
 from .test_replace_cancel import OCO

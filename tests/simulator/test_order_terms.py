@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from app.domain.order import OrderType, TimeInForce
-from app.simulator.configuration import Configuration
+from app.simulator.accounts.configuration import Configuration
 from app.simulator.errors import ApiError
 
 from .conftest import OPEN

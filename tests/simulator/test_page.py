@@ -6,9 +6,9 @@ from pathlib import Path
 
 import requests
 
-from app.simulator.fault_request import parse_fault
-from app.simulator.faults import OTHER_FAULTS, REQUEST_FAULTS, STREAM_FAULTS
-from app.simulator.order_request import parse_json
+from app.simulator.accounts.order_request import parse_json
+from app.simulator.faults.board import OTHER_FAULTS, REQUEST_FAULTS, STREAM_FAULTS
+from app.simulator.faults.fault_request import parse_fault
 
 PAGE = (Path(__file__).parents[2] / "docs" / "simulated-exchange.md").read_text(encoding="utf-8")
 

@@ -5,8 +5,8 @@ from decimal import Decimal as D
 
 import pytest
 
+from app.simulator.accounts.replacement import parse_replacement
 from app.simulator.errors import ApiError
-from app.simulator.replacement import parse_replacement
 
 from .conftest import OPEN
 from .test_order_terms import BRACKET, FORBIDDEN, INVALID, UNPROCESSABLE, assert_refused

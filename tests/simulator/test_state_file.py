@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from app.domain.errors import ConfigurationError
 from app.domain.order import Fill
 from app.local.broker_server import free_port
-from app.simulator.configuration import Configuration
+from app.simulator.accounts.configuration import Configuration
+from app.simulator.accounts.ledger import Entry, SimOrder
 from app.simulator.errors import ApiError
-from app.simulator.ledger import Entry, SimOrder
 from app.simulator.rows import from_row, to_row
 from app.simulator.server import SimulatorOptions, build_app, serve
 from app.simulator.world import World

@@ -3,7 +3,7 @@
 import pytest
 import requests
 
-from app.simulator import activities
+from app.simulator.api import activities
 from tests.simulator.conformance import openapi
 
 pytestmark = openapi.needed
