@@ -1,6 +1,6 @@
 # Alpha Trader: `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test replay bench-exchange check lock clean
+.PHONY: help up test replay exchange-laws exchange-kill bench-exchange check lock clean
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
@@ -38,6 +38,12 @@ test: $(VENV)/.ready-dev ## Everything a change must pass: make check, then the 
 
 replay: $(VENV)/.ready-dev ## The long campaign: 20 trading days of real bars, every promise checked (needs the data)
 	@REPLAY_DAYS=$${REPLAY_DAYS:-20} $(BIN)/pytest tests/trading/test_replay.py
+
+exchange-laws: $(VENV)/.ready-dev ## The long campaign of the simulated exchange: 10,000 random order sequences, every law checked
+	@SEQUENCES=$${SEQUENCES:-10000} $(BIN)/pytest -n 2 --dist load tests/simulator/test_account_laws.py
+
+exchange-kill: $(VENV)/.ready-dev ## kill -9 of the exchange under load, KILLS times (50): no order lost, none doubled
+	@KILLS=$${KILLS:-50} $(BIN)/pytest -s tests/simulator/test_kill.py
 
 bench-exchange: $(VENV)/.ready ## Orders and reads a second of the simulated exchange on this machine
 	@$(BIN)/python benchmarks/exchange.py

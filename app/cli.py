@@ -145,6 +145,15 @@ def simulator(
     partial_probability: Annotated[
         str | None, typer.Option(metavar="SHARE", help="How many orders fill in pieces at random; Alpaca's paper account: 0.1.")
     ] = None,
+    key: Annotated[
+        list[str] | None, typer.Option(metavar="ID:SECRET", help="A key with an account from the start; may be given often.")
+    ] = None,
+    keys_required: Annotated[
+        bool, typer.Option("--keys-required", help="Let in no other keys but those of --key and POST /sim/accounts.")
+    ] = False,
+    rate_limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Requests a minute and account, 429 beyond; Alpaca: 200.")
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Only say whether data, symbols and start can be used, and end.")
     ] = False,
@@ -174,6 +183,9 @@ def simulator(
         cancel_seconds=cancel_seconds,
         participation=_amount(participation),
         partial_probability=_amount(partial_probability) or Decimal(0),
+        keys=tuple(_key(pair) for pair in key or ()),
+        keys_required=keys_required,
+        rate_limit=rate_limit,
     )
     if check:
         _out.print(escape(check_market(options)), soft_wrap=True)
@@ -379,6 +391,13 @@ def _amount(text: str | None) -> Decimal | None:
     if amount is not None and not (amount.is_finite() and 0 < amount < Decimal(10) ** 12):
         raise InvalidInput(f"not an amount to begin with: {text}")
     return amount
+
+
+def _key(pair: str) -> tuple[str, str]:
+    key_id, _, secret = pair.partition(":")
+    if not (key_id and secret):
+        raise InvalidInput("--key takes a key id and a secret, as in --key bot:secret")
+    return key_id, secret
 
 
 def _file(path: Path | None) -> Path | None:

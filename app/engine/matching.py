@@ -138,7 +138,8 @@ def first_fill(
 
     quantity: what is left of the order; a notional order gives an estimate, and has filled whole when all of it fills.
     bars: of one session, whole for opg and cls. start of an ioc or fok order: its own first bar.
-    key: names the order in the draw for partial fills; "" once it has an execution.
+    key: names the order in the draw for partial fills: its client order id, "<client order id of the entry>-exit" for the legs
+    of a bracket; "" once it has an execution.
     What is left after a fill in bar i goes on with start=i + 1 and progress=follow(..., end=i + 1).
     """
     stop = len(bars.open) if end is None else end

@@ -12,7 +12,7 @@ import structlog
 
 from app.domain.errors import InvalidInput
 from app.simulator.options import FOLLOW, FOLLOW_WORD
-from app.simulator.streams import Hub
+from app.simulator.streams.hub import Hub
 from app.simulator.world import World, checked_speed
 
 _BEAT_SECONDS = 0.1

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from app.domain.instrument import Instrument
 from app.domain.order import OrderClass, OrderType, Side, TimeInForce
+from app.simulator.accounts.sim_order import NINE_PLACES, Intent
 from app.simulator.errors import bad_request, invalid, unprocessable
-from app.simulator.sim_order import NINE_PLACES, Intent
 
 MOST = Decimal(1_000_000_000)
 _E = TypeVar("_E", Side, OrderType, TimeInForce, OrderClass, Intent)
@@ -20,6 +20,8 @@ def parse_json(body: bytes) -> Mapping[str, Any]:
     """The JSON object in `body`, numbers as Decimal. Raises ApiError 400 for anything else."""
     try:
         content = json.loads(body, parse_float=Decimal, parse_int=_integer, parse_constant=_constant)
+        if b"\\u" in body:
+            json.dumps(content, ensure_ascii=False, default=str).encode()  # half of a surrogate pair is no text
     except (ValueError, RecursionError, InvalidOperation):
         raise bad_request("request body format is invalid") from None
     if not isinstance(content, dict):

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from app.domain.errors import AlphaTraderError, Conflict, NotFound
 from app.runtime.calendar import new_york_calendar
-from app.simulator import (
+from app.simulator.api import (
     routes_account,
     routes_control,
     routes_data,
@@ -26,11 +26,8 @@ from app.simulator import (
     routes_orders,
     routes_reference,
     routes_truth,
-    stream_data,
-    stream_trading,
 )
 from app.simulator.clock import pace, speed_word
-from app.simulator.connection import DisturbableProtocol
 from app.simulator.errors import (
     CONFLICT,
     INVALID,
@@ -41,11 +38,13 @@ from app.simulator.errors import (
     answer_http_error,
     json_response,
 )
-from app.simulator.gate import Gate
+from app.simulator.faults.connection import DisturbableProtocol
+from app.simulator.faults.gate import Gate
 from app.simulator.options import SimulatorOptions
-from app.simulator.source import open_market
-from app.simulator.stream_socket import WEBSOCKET_SETTINGS
-from app.simulator.streams import Hub
+from app.simulator.streams import market_data, news, trade_updates
+from app.simulator.streams.hub import Hub
+from app.simulator.streams.socket import WEBSOCKET_SETTINGS
+from app.simulator.tape.source import open_market
 from app.simulator.world import World
 
 _log = structlog.get_logger(__name__)
@@ -55,8 +54,9 @@ _ROUTES = (
     routes_orders,
     routes_reference,
     routes_data,
-    stream_trading,
-    stream_data,
+    trade_updates,
+    market_data,
+    news,
     routes_control,
     routes_truth,
     routes_faults,
@@ -109,7 +109,7 @@ def configured(app: Starlette, **settings: Any) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         lifespan="on",
-        timeout_graceful_shutdown=3,
+        timeout_graceful_shutdown=1,
         **WEBSOCKET_SETTINGS,
         **settings,
     )

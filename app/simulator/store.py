@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from app.domain.errors import ConfigurationError
 from app.domain.order import Fill
-from app.simulator.ledger import Changes, Entry, Ledger, SimOrder
+from app.simulator.accounts.ledger import Changes, Entry, Ledger, SimOrder
 from app.simulator.rows import from_row, to_row
 
 _SCHEMA = """
@@ -61,7 +61,7 @@ class Store:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.db = sqlite3.connect(path, isolation_level=None, timeout=5, check_same_thread=False)
+            self.db = sqlite3.connect(path, isolation_level=None, timeout=1, check_same_thread=False)
             self.db.execute("PRAGMA locking_mode=EXCLUSIVE")
             self.db.execute("PRAGMA journal_mode=WAL")
             self.db.execute("PRAGMA synchronous=NORMAL")

@@ -16,18 +16,18 @@ import structlog
 from app.domain.errors import ConfigurationError, Conflict, InvalidInput
 from app.engine.costs import Liquidity
 from app.runtime.calendar import new_york_calendar
-from app.simulator.account import Account
-from app.simulator.barriers import BarrierBoard
-from app.simulator.configuration import Configuration
+from app.simulator.accounts.account import Account
+from app.simulator.accounts.configuration import Configuration
+from app.simulator.accounts.ledger import Ledger, OrderEvent
 from app.simulator.errors import UNAUTHORIZED, ApiError
-from app.simulator.faults import Fault, FaultBoard
-from app.simulator.ledger import Ledger, OrderEvent
-from app.simulator.market import Market
+from app.simulator.faults.barriers import BarrierBoard
+from app.simulator.faults.board import Fault, FaultBoard
+from app.simulator.faults.request_log import RequestLog
 from app.simulator.options import FOLLOW, SimulatorOptions
-from app.simulator.request_log import RequestLog
 from app.simulator.rows import from_row, to_row
-from app.simulator.source import open_market
 from app.simulator.store import SavedAccount, Store
+from app.simulator.tape.market import Market
+from app.simulator.tape.source import open_market
 
 MAXIMUM_SPEED = 1_000_000.0
 _log = structlog.get_logger(__name__)
@@ -362,6 +362,7 @@ class World:
         self._adopt(self.store.accounts(), clock)
         for account in self.accounts:
             account.ledger.take_changes()
+            account.release_cancels()  # the fault that stuck them has ended with the process
         _log.info("run resumed", clock=facts["clock"], orders=sum(len(a.ledger.orders) for a in self.accounts))
 
 

@@ -14,7 +14,7 @@ from app.backtest.replay import rebuild, replay
 from app.backtest.tape import DailyTape
 from app.domain.order import Purpose, Side
 from app.domain.portfolio import Portfolio
-from app.engine.costs import FREE, CostModel
+from app.engine.costs import FREE, UNLIMITED, CostModel, Liquidity
 from app.engine.decision import Decision
 from app.engine.ledger import Execution, book, opened
 from app.engine.recording import Inputs, to_json
@@ -117,8 +117,9 @@ def test_the_same_run_twice_is_the_same(busy: tuple[Run, Diary]) -> None:
     assert [d.orders for d in diary.decisions] == [d.orders for d in busy[1].decisions]
 
 
+@pytest.mark.parametrize("liquidity", [UNLIMITED, Liquidity(participation=Decimal("0.0004"))], ids=["unlimited", "capped"])
 @pytest.mark.parametrize("grain", Grain)
-def test_the_future_changes_nothing_before_it(grain: Grain) -> None:
+def test_the_future_changes_nothing_before_it(grain: Grain, liquidity: Liquidity) -> None:
     """Every bar from the cut on is another one; all decisions and fills before it stay the same."""
     bars, sessions = market(8)
     cut = 5
@@ -132,8 +133,9 @@ def test_the_future_changes_nothing_before_it(grain: Grain) -> None:
             high=series.high * factor * np.where(later, 1.02, 1.0),
             low=series.low * factor * np.where(later, 0.98, 1.0),
             close=series.close * factor,
+            volume=np.floor(series.volume * factor),
         )
-    plan = plan_of(grain=grain)
+    plan = plan_of(grain=grain, liquidity=liquidity)
     _, one = traded(plan, DailyTape(bars, sessions, seed=3))
     _, other = traded(plan, DailyTape(changed, sessions, seed=3))
     opens = sessions[cut].opens_at

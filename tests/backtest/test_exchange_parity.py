@@ -16,21 +16,21 @@ from app.backtest.tape import DailyTape
 from app.domain.bar import BarSeries, Snapshot
 from app.domain.instrument import Instrument
 from app.domain.order import Fill, Order, Purpose
-from app.engine.costs import CostModel
+from app.engine.costs import UNLIMITED, CostModel, Liquidity
 from app.engine.decide import decide
 from app.engine.decision import Book, Context, Decision, OpenOrder
 from app.engine.ledger import Execution, book, opened, roll
 from app.engine.view import market_view
 from app.runtime.calendar import Session, new_york_calendar
-from app.simulator.account import Account
-from app.simulator.ledger import Ledger, SimOrder
-from app.simulator.market import Market, Source
-from app.simulator.order_request import NewOrder
+from app.simulator.accounts.account import Account
+from app.simulator.accounts.ledger import Ledger, SimOrder
+from app.simulator.accounts.order_request import NewOrder
+from app.simulator.tape.market import Market, Source
 from tests.backtest.markets import NoisyForecaster, market, plan_of
 from tests.backtest.test_driver import Diary
 
 SEED = 3
-COSTS = CostModel(slippage_bps=Decimal(3), commission_bps=Decimal(1))
+COSTS = CostModel(slippage_bps=Decimal(3), impact_bps=Decimal(5), commission_bps=Decimal(1))
 
 
 class Desk:
@@ -40,7 +40,9 @@ class Desk:
         source = Source(label="test", daily=bars, fine={}, fine_seconds=86_400, generated=True, fingerprint="")
         tape = Market(source, new_york_calendar(), sessions, SEED)
         ledger = Ledger(seed=SEED, cash=plan.capital)
-        self.exchange = Account(market=tape, ledger=ledger, costs=plan.costs, now=sessions[0].opens_at)
+        self.exchange = Account(
+            market=tape, ledger=ledger, costs=plan.costs, now=sessions[0].opens_at, liquidity=plan.liquidity
+        )
         self.plan, self.bars = plan, bars
         self.decisions: list[Decision] = []
         self._own = opened(plan.capital)
@@ -113,7 +115,7 @@ def open_order(order: SimOrder) -> OpenOrder:
         symbol=order.symbol,
         side=order.side,
         purpose=Purpose.ENTRY if order.side.sign > 0 else Purpose.EXIT,
-        quantity=order.quantity or Decimal(0),
+        quantity=order.left,
         price=order.limit_price if order.side.sign > 0 else None,
         protective=order.leg is not None,
         stale=order.side.sign > 0,
@@ -141,16 +143,21 @@ def told(fill: Fill) -> tuple[Any, ...]:
     return (fill.symbol, fill.side, fill.quantity, fill.price, fill.filled_at, fill.commission)
 
 
+CAPPED = Liquidity(participation=Decimal("0.0004"), partial_probability=Decimal("0.5"), seed=SEED)
+
+
+@pytest.mark.parametrize("liquidity", [UNLIMITED, CAPPED], ids=["unlimited", "capped"])
 @pytest.mark.parametrize(("grain", "count"), [(Grain.CYCLE, 8), (Grain.SESSION, 25)])
-def test_the_exchange_and_the_backtest_agree(grain: Grain, count: int) -> None:
+def test_the_exchange_and_the_backtest_agree(grain: Grain, count: int, liquidity: Liquidity) -> None:
     bars, sessions = market(count, seed=SEED)
-    plan = plan_of(grain=grain, costs=COSTS)
+    plan = plan_of(grain=grain, costs=COSTS, liquidity=liquidity)
     desk, diary = Desk(plan, bars, sessions), Diary()
     fills = desk.trade(sessions)
     result = run(plan, DailyTape(bars, sessions, seed=SEED), NoisyForecaster(), observer=diary)
 
     assert [told(e.fill) for e in diary.executions] == [told(f) for f in fills[: len(diary.executions)]]
     assert result.fills == len(fills) > 30
+    assert (len({f.venue_order_id for f in fills}) < len(fills)) is (liquidity is CAPPED)  # orders filled in pieces
     assert len(desk.decisions) == len(diary.decisions)
     for live, again in zip(desk.decisions, diary.decisions, strict=True):
         assert live.orders == again.orders

@@ -13,7 +13,7 @@ import pytest
 
 from app.config import DEFAULT_WATCHLIST
 from app.engine.costs import FREE
-from app.simulator.order_request import parse_json, parse_order
+from app.simulator.accounts.order_request import parse_json, parse_order
 from app.simulator.server import Server, SimulatorOptions, build_app, configured
 from app.simulator.world import World
 

@@ -1,150 +1,307 @@
-"""Laws of the account under random orders, cancels and time: nothing is created, lost or promised twice."""
+"""Laws of the account under random sequences of orders, replacements, cancels and time: nothing is created, lost or promised
+twice. SEQUENCES=n in the environment asks for more of them than the suite runs."""
 
 import json
+import os
 from datetime import timedelta
 from decimal import Decimal as D
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from app.domain.order import OrderType, Side
-from app.engine.costs import FREE, CostModel
-from app.simulator.account import Account
+from app.engine.costs import FREE, UNLIMITED, CostModel, Liquidity
+from app.simulator.accounts.account import Account
+from app.simulator.accounts.configuration import Configuration
+from app.simulator.accounts.ledger import Ledger
+from app.simulator.accounts.order_request import parse_json, parse_order
+from app.simulator.accounts.replacement import parse_replacement
 from app.simulator.errors import ApiError
-from app.simulator.ledger import Ledger
-from app.simulator.order_request import parse_json, parse_order
 
 from .conftest import OPEN
+from .laws import CLOSED, SYMBOLS, check, check_events, tape
 
-SYMBOLS = ("ACME", "BCME")
+PARTS = 4
+SEQUENCES = int(os.environ.get("SEQUENCES", "160"))
 
-
-@pytest.fixture
-def market(bench):
-    random = np.random.default_rng(5)
-
-    def walk():
-        close = np.round(100 * np.exp(np.cumsum(random.normal(0, 0.01, 390))), 2)
-        opened = np.round(close * np.exp(random.normal(0, 0.004, 390)), 2)
-        return [
-            (float(o), float(max(o, c) + a), float(min(o, c) - b), float(c))
-            for o, c, (a, b) in zip(opened, close, np.round(np.abs(random.normal(0, 0.4, (390, 2))), 2), strict=True)
-        ]
-
-    return bench({s: [(OPEN, walk()), (OPEN + timedelta(days=1), walk())] for s in SYMBOLS}).account.market
-
-
-offset = st.integers(-400, 400).map(lambda n: D(n) / 100)
-ops = st.lists(
-    st.one_of(
-        st.tuples(
-            st.just("order"),
-            st.sampled_from(SYMBOLS),
-            st.sampled_from(["buy", "buy", "sell"]),
-            st.sampled_from(OrderType),
-            st.integers(1, 40),
-            offset,
-            offset,
-            st.sampled_from(["day", "gtc"]),
-            st.booleans(),
-        ),
-        st.tuples(st.just("cancel"), st.integers(0, 30)),
-        st.tuples(st.just("close"), st.sampled_from(SYMBOLS)),
-        st.tuples(st.just("move"), st.sampled_from([600, 60, 7, 7_000, 90_000])),
-        st.tuples(st.just("move"), st.sampled_from([600, 60, 7, 7_000])),
+whole = st.integers(1, 60).map(lambda n: {"qty": str(n)})
+offsets = st.integers(-300, 300).map(lambda n: D(n) / 100)
+sides = st.sampled_from(["buy", "sell"])
+simple = st.one_of(
+    st.tuples(
+        st.sampled_from(["market", "limit", "limit", "stop", "stop_limit", "trailing_stop"]),
+        st.sampled_from(["day", "gtc"]),
+        st.just("simple"),
+        whole,
     ),
-    min_size=12,
-    max_size=40,
+    st.tuples(st.sampled_from(["market", "limit"]), st.sampled_from(["ioc", "fok", "opg", "cls"]), st.just("simple"), whole),
+    st.tuples(
+        st.sampled_from(["market", "limit", "stop", "stop_limit"]),
+        st.just("day"),
+        st.just("simple"),
+        st.sampled_from(["0.5", "3.25", "10.123456789"]).map(lambda n: {"qty": n}),
+    ),
+    st.tuples(
+        st.just("market"),
+        st.just("day"),
+        st.just("simple"),
+        st.sampled_from(["1", "250.5", "4000"]).map(lambda n: {"notional": n}),
+    ),
+)
+grouped = st.tuples(
+    st.sampled_from(["market", "market", "limit", "stop", "stop_limit"]),
+    st.sampled_from(["day", "gtc"]),
+    st.sampled_from(["bracket", "bracket", "oto", "oco"]),
+    whole,
+)
+anything = st.tuples(
+    st.sampled_from(["market", "limit", "stop", "stop_limit", "trailing_stop"]),
+    st.sampled_from(["day", "gtc", "ioc", "fok", "opg", "cls"]),
+    st.sampled_from(["simple", "bracket", "oco", "oto"]),
+    st.one_of(whole, st.sampled_from([{"qty": "0.5"}, {"notional": "1"}, {"qty": "0"}, {}])),
+)
+orders = st.integers(0, 30)
+moves = st.sampled_from([60, 60, 120, 600, 600, 3_000, 7_000, 23_400, 60_000, 86_400, 86_460])
+accounts = st.fixed_dictionaries(
+    {
+        "multiplier": st.sampled_from([1, 2, 4]),
+        "cancel_seconds": st.sampled_from([0.0, 0.0, 150.0, 30_000.0]),
+        "costs": st.sampled_from([FREE, FREE, CostModel(slippage_bps=D(20), commission_bps=D(5))]),
+        "liquidity": st.sampled_from(
+            [
+                UNLIMITED,
+                Liquidity(partial_probability=D("0.7"), seed=4),
+                Liquidity(participation=D("0.005"), partial_probability=D("0.3"), seed=4),
+            ]
+        ),
+    }
 )
 
 
-def place(exchange, symbol, side, kind, quantity, up, down, force, bracket):
-    base = exchange.price(symbol)
-    fields = {"symbol": symbol, "side": side, "type": kind, "qty": quantity, "time_in_force": force}
-    if kind in {"limit", "stop_limit"}:
-        fields["limit_price"] = str(base + up)
-    if kind in {"stop", "stop_limit"}:
-        fields["stop_price"] = str(base + down)
-    if bracket and side == "buy":
-        gain, loss = {"limit_price": str(base + abs(up) + 5)}, {"stop_price": str(base - abs(down) - 5)}
-        fields |= {"order_class": "bracket", "take_profit": gain, "stop_loss": loss}
-    exchange.submit(parse_order(parse_json(json.dumps(fields).encode())))
+def fields_of(price, symbol, side, kind, force, order_class, amount, up, down):
+    """The body of an order; the offsets are from the price of the moment."""
+    fields = {"symbol": symbol, "side": side, "type": kind, "time_in_force": force, "order_class": order_class, **amount}
+    away = abs(up) + abs(down) + D("0.1")
+    sign = 1 if side == "buy" else -1
+    if order_class == "oco":
+        fields["type"], sign = "limit", -sign
+    elif kind in {"limit", "stop_limit"}:
+        fields["limit_price"] = str(price + up)
+    if fields["type"] in {"stop", "stop_limit"}:
+        fields["stop_price"] = str(price + down)
+    if kind == "trailing_stop":
+        fields |= {"trail_percent": "0.4"} if up > 0 else {"trail_price": str(abs(down) + D("0.05"))}
+    gain, loss = {"limit_price": str(price + sign * away)}, {"stop_price": str(price - sign * away)}
+    if order_class in {"bracket", "oco"}:
+        fields |= {"take_profit": gain, "stop_loss": loss}
+    elif order_class == "oto":
+        fields |= {"take_profit": gain} if up > 0 else {"stop_loss": loss}
+    return fields
 
 
-def check(exchange, costs):
-    ledger = exchange.ledger
-    cash, shares = ledger.start_cash, dict.fromkeys(SYMBOLS, D(0))
-    for fill in ledger.fills:
-        cash -= fill.quantity * fill.price * fill.side.sign + fill.commission
-        shares[fill.symbol] += fill.quantity * fill.side.sign
-        order = ledger.orders[fill.venue_order_id]
-        assert order.submitted_at < fill.filled_at <= exchange.now
-        assert order.filled_quantity == order.quantity == fill.quantity
-        if order.limit_price is not None:
-            assert (order.limit_price - fill.price) * fill.side.sign >= 0
-    assert cash == ledger.portfolio.cash
-    for symbol, quantity in shares.items():
-        assert quantity == ledger.position_quantity(symbol) >= ledger.held_quantity(symbol) >= 0
-    if costs is FREE:
-        assert ledger.portfolio.cash >= ledger.reserved_cash >= 0
-        held = sum(p.quantity * exchange.price(s) for s, p in ledger.portfolio.positions.items())
-        assert exchange.equity() == cash + held
-        gains = sum(p.unrealized(exchange.price(s)) for s, p in ledger.portfolio.positions.items())
-        assert abs(ledger.start_cash + ledger.portfolio.realized + gains - exchange.equity()) < D("1e-15")
-    filled = [o.id for o in ledger.orders.values() if o.status == "filled"]
-    assert sorted(filled) == sorted(f.venue_order_id for f in ledger.fills)
-    assert len({f.execution_id for f in ledger.fills}) == len(ledger.fills)
-    for order in ledger.orders.values():
-        legs = ledger.legs(order.id)
-        if legs:
-            assert sum(leg.status == "filled" for leg in legs) <= 1
-            if any(leg.status in {"filled", "new"} for leg in legs):
-                assert order.status == "filled"
-        if order.is_open and order.side is Side.SELL and order.parent_id is None:
-            assert order.reserved_quantity == order.quantity
+class Desk:
+    """Does one thing after the other to an account; what it was told to do can be done again on another one."""
 
+    def __init__(self, market, terms, cash, now):
+        self.account = Account(market=market, ledger=Ledger(seed=3, cash=cash), now=now, **terms)
+        self.market = market
+        self.market.halted.clear()
 
-def run(market, script, costs):
-    exchange = Account(market=market, ledger=Ledger(seed=3, cash=D(20_000)), costs=costs, now=OPEN)
-    for name, *rest in script:
+    def do(self, action, *arguments):
+        """The refusal, if there was one."""
         try:
-            if name == "order":
-                place(exchange, *rest)
-            elif name == "cancel":
-                exchange.cancel(list(exchange.ledger.orders)[rest[0]] if rest[0] < len(exchange.ledger.orders) else "none")
-            elif name == "close":
-                exchange.close_position(rest[0])
-            else:
-                exchange.advance(exchange.now + timedelta(seconds=rest[0]))
+            getattr(self, action)(*arguments)
         except ApiError as refusal:
             assert refusal.status in {403, 404, 422}
-        check(exchange, costs)
-    return exchange
+            return refusal
+        return None
+
+    def submit(self, body):
+        order = self.account.submit(parse_order(parse_json(body)))
+        if order.intent.opens:
+            assert self.account.power() >= 0
+
+    def replace(self, order_id, body):
+        self.account.replace(order_id, parse_replacement(parse_json(body)))
+
+    def cancel(self, order_id):
+        self.account.cancel(order_id)
+
+    def stick(self, order_id):
+        self.account.cancel(order_id, stuck=True)
+
+    def release(self):
+        self.account.release_cancels()
+
+    def cancel_all(self):
+        self.account.cancel_all(list(self.account.ledger.open_orders()))
+
+    def close(self, symbol, fraction):
+        self.account.close_position(symbol, fraction=fraction)
+
+    def doom(self, order_id):
+        self.account.doom(order_id, "test")
+
+    def halt(self, symbol):
+        self.market.halted ^= {symbol}
+
+    def configure(self, changes):
+        self.account.configure(Configuration(**changes))
+
+    def move(self, seconds):
+        self.account.advance(self.account.now + timedelta(seconds=seconds))
+
+    def pick(self, number):
+        """An order, more often one that is open."""
+        ledger = self.account.ledger
+        ids = [order.id for order in ledger.open_orders()] if number % 4 else list(ledger.orders)
+        return (ids or list(ledger.orders))[number % (len(ids) or len(ledger.orders))]
 
 
-def test_laws_hold_under_any_script(market):
-    @given(script=ops, costs=st.sampled_from([FREE, CostModel(slippage_bps=D(20), commission_bps=D(5))]))
-    @settings(max_examples=150, deadline=None)
-    def law(script, costs):
-        fills.append(len(run(market, script, costs).ledger.fills))
+class Machine(RuleBasedStateMachine):
+    """Anything a client, the clock or a fault may do."""
 
-    fills = []
-    law()
-    assert sum(fills) > 100  # the scripts did trade
+    market = None
+    fills = refusals = 0
+
+    @initialize(terms=accounts, cash=st.sampled_from([D(20_000), D(20_000), D(1_900)]), day=st.integers(0, 2))
+    def begin(self, terms, cash, day):
+        self.desk = Desk(self.market, terms, cash, OPEN + timedelta(days=day))
+        self.again = Desk(self.market, terms, cash, OPEN + timedelta(days=day)), []
+        self.seen, self.ended = {}, {}
+
+    def act(self, action, *arguments):
+        self.again[1].append((action, *arguments))
+        account = self.desk.account
+        before = dict(account.ledger.orders), account.ledger.portfolio, account.ledger.reserved_cash
+        if self.desk.do(action, *arguments) is not None:
+            Machine.refusals += 1
+            assert before == (account.ledger.orders, account.ledger.portfolio, account.ledger.reserved_cash)
+
+    @rule(
+        symbol=st.sampled_from(SYMBOLS),
+        side=sides,
+        terms=st.one_of(simple, grouped, simple, grouped, anything),
+        up=offsets,
+        down=offsets,
+    )
+    def submit(self, symbol, side, terms, up, down):
+        self.act("submit", self.body(symbol, side, terms, up, down))
+
+    @rule(
+        symbol=st.sampled_from(SYMBOLS), side=sides, terms=st.one_of(simple, grouped), up=offsets, down=offsets, seconds=moves
+    )
+    def trade(self, symbol, side, terms, up, down, seconds):
+        self.act("submit", self.body(symbol, side, terms, up, down))
+        self.move(seconds)
+
+    @rule(symbol=st.sampled_from(SYMBOLS), count=st.integers(1, 40), side=sides)
+    def enter(self, symbol, count, side):
+        self.act("submit", self.body(symbol, side, ("market", "gtc", "simple", {"qty": count}), D(0), D(0)))
+        self.move(180)
+
+    @precondition(lambda self: self.desk.account.ledger.portfolio.positions)
+    @rule(number=orders, terms=st.one_of(simple, grouped), up=offsets, down=offsets)
+    def leave(self, number, terms, up, down):
+        positions = sorted(self.desk.account.ledger.portfolio.positions.items())
+        symbol, held = positions[number % len(positions)]
+        kind, force, order_class, amount = terms
+        order_class = "simple" if order_class == "simple" else "oco"
+        side = "sell" if held.quantity > 0 else "buy"
+        self.act("submit", self.body(symbol, side, (kind, force, order_class, amount), up, down))
+
+    @precondition(lambda self: self.desk.account.ledger.portfolio.positions)
+    @rule(number=orders, fraction=st.sampled_from([None, D("0.5"), D("0.333"), D(1)]))
+    def close(self, number, fraction):
+        positions = sorted(self.desk.account.ledger.portfolio.positions)
+        self.act("close", positions[number % len(positions)], fraction)
+
+    @precondition(lambda self: self.desk.account.ledger.orders)
+    @rule(
+        number=orders,
+        up=st.none() | offsets,
+        down=st.none() | offsets,
+        count=st.none() | st.integers(1, 60),
+        trail=st.sampled_from([None, None, "0.3", "1"]),
+        force=st.sampled_from([None, None, "day", "gtc"]),
+    )
+    def replace(self, number, up, down, count, trail, force):
+        order_id = self.desk.pick(number)
+        old = self.desk.account.ledger.orders[order_id]
+        body = {"qty": count, "trail": trail, "time_in_force": force}
+        for name, offset in (("limit_price", up), ("stop_price", down)):
+            base = getattr(old, name)
+            if offset is not None and base is not None and base + offset > 1:
+                body[name] = str(base + offset)
+        self.act("replace", order_id, json.dumps({k: v for k, v in body.items() if v is not None}).encode())
+
+    @precondition(lambda self: self.desk.account.ledger.orders)
+    @rule(number=orders, action=st.sampled_from(["cancel", "cancel", "cancel", "stick", "doom", "release", "cancel_all"]))
+    def stop(self, number, action):
+        self.act(action, *([] if action in {"release", "cancel_all"} else [self.desk.pick(number)]))
+
+    @rule(
+        change=st.sampled_from(
+            [
+                ("configure", {}),
+                ("configure", {"no_shorting": True}),
+                ("configure", {"max_margin_multiplier": "1"}),
+                ("configure", {"fractional_trading": False}),
+                ("halt", "ACME"),
+            ]
+        )
+    )
+    def disturb(self, change):
+        self.act(*change)
+
+    @rule(seconds=moves)
+    def move(self, seconds):
+        if self.desk.account.now + timedelta(seconds=seconds) < OPEN + timedelta(days=3, hours=9):
+            self.act("move", seconds)
+
+    def body(self, symbol, side, terms, up, down):
+        return json.dumps(fields_of(self.desk.account.price(symbol), symbol, side, *terms, up, down)).encode()
+
+    @invariant()
+    def laws(self):
+        account = self.desk.account
+        check(account)
+        check_events(account, self.seen)
+        for order_id, order in self.ended.items():
+            assert account.ledger.orders[order_id] == order, "an order that has ended never changes"
+        self.ended |= {o.id: o for o in account.ledger.orders.values() if o.status in CLOSED}
+
+    def teardown(self):
+        if not hasattr(self, "desk"):
+            return
+        other, script = self.again
+        self.market.halted.clear()
+        for step in script:
+            other.do(*step)
+        assert other.account.ledger.orders == self.desk.account.ledger.orders
+        assert other.account.ledger.fills == self.desk.account.ledger.fills
+        assert other.account.ledger.entries == self.desk.account.ledger.entries
+        Machine.fills += len(other.account.ledger.fills)
 
 
-def test_the_same_script_gives_the_same_ids_and_fills(market):
-    script = [
-        ("order", "ACME", "buy", OrderType.MARKET, 20, D(1), D(-1), "gtc", True),
-        ("move", 7_000),
-        ("order", "BCME", "buy", OrderType.LIMIT, 30, D("0.5"), D(0), "day", False),
-        ("move", 90_000),
-        ("close", "BCME"),
-        ("move", 600),
-    ]
-    one, two = (run(market, script, FREE).ledger for _ in range(2))
-    assert one.fills == two.fills
-    assert len(one.fills) >= 3
-    assert one.orders == two.orders
+@pytest.fixture(scope="module")
+def market(tmp_path_factory):
+    return tape(tmp_path_factory.mktemp("laws"))
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.timeout(3600)
+def test_laws_hold_under_any_sequence(market, part):
+    Machine.market, Machine.fills, Machine.refusals = market, 0, 0
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=max(1, SEQUENCES // PARTS),
+            stateful_step_count=40,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    assert Machine.fills > SEQUENCES // PARTS  # the sequences did trade

@@ -107,6 +107,7 @@ def test_every_route_with_any_query_and_body(generated, data):
 def test_every_route_of_alpacas_wants_a_key(generated):
     for method, path in every_route(generated.app):
         if not path.startswith("/sim"):
+            generated("GET", "/v2/clock")  # the key's own secret is the first one seen with it
             for headers in ({}, {"APCA-API-KEY-ID": "key"}, {**KEYS, "APCA-API-SECRET-KEY": "another"}):
                 status, body = generated(method, path, headers=headers)
                 assert (status, body["code"]) == (401, 40110000), (method, path, headers)
@@ -147,7 +148,7 @@ def test_wrong_settings_change_nothing(generated, body):
 @pytest.mark.parametrize(
     ("path", "params", "status"),
     [
-        ("/v2/calendar", {"start": "soon"}, 422),
+        ("/v2/calendar", {"start": "soon"}, 400),
         ("/v2/calendar", {"date_type": "x"}, 422),
         ("/v2/assets", {"status": "x"}, 422),
         ("/v2/assets/NO.1", {}, 404),
@@ -155,7 +156,7 @@ def test_wrong_settings_change_nothing(generated, body):
         ("/v3/calendar/NYSE", {"timezone": "KST"}, 422),
         ("/v3/clock", {"markets": "NYSE,X"}, 400),
         ("/v3/clock", {"time": "later"}, 422),
-        ("/v3/clock", {"time": "9999-12-31T23:00:00Z"}, 422),
+        ("/v3/clock", {"time": "9999-12-31T23:00:00Z"}, 400),
         ("/v2/orders/none", {}, 404),
         ("/v2/orders:by_client_order_id", {"client_order_id": "none"}, 404),
         ("/v2/orders", {"status": "x"}, 422),

@@ -1,15 +1,18 @@
 """Faults on demand: each does to a client what it says, the exchange's books say the truth, and nothing else is touched."""
 
+import json
 import time
 
 import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
-from app.simulator.answers import merge_patch
-from app.simulator.arrivals import Arrival, Selector
-from app.simulator.faults import UNDISTURBED, Fault, FaultBoard, StreamPlan
+from app.simulator.faults.answers import merge_patch
+from app.simulator.faults.arrivals import Arrival, Selector
+from app.simulator.faults.board import UNDISTURBED, Fault, FaultBoard, StreamPlan
 from app.simulator.options import SimulatorOptions
 
 from .conftest import KEYS
@@ -409,3 +412,23 @@ def test_how_often_a_fault_fires(skip, times, probability, seed, arrivals):
     assert times is None or sum(hits) <= times
     if probability == 1:
         assert sum(hits) == min(max(arrivals - skip, 0), times or arrivals)
+
+
+def test_stream_faults_reach_the_streams(x):
+    def events(stream, count):
+        return [json.loads(stream.recv(10))["data"]["event"] for _ in range(count)]
+
+    with connect(f"ws://127.0.0.1:{x.port}/stream") as stream:
+        stream.send(json.dumps({"action": "auth", "key": "key", "secret": "secret"}))
+        stream.send(json.dumps({"action": "listen", "data": {"streams": ["trade_updates"]}}))
+        assert [json.loads(stream.recv(10))["stream"] for _ in range(2)] == ["authorization", "listening"]
+        x.fault("drop", stream="trade_updates", event="new")
+        x.fault("duplicate", stream="trade_updates", event="canceled", copies=3)
+        order_id = x.order().json()["id"]
+        x.call("DELETE", f"/v2/orders/{order_id}")
+        assert events(stream, 3) == ["canceled"] * 3
+        x.order()
+        assert events(stream, 1) == ["new"]
+        x.fault("disconnect", stream="trade_updates", key_id="key")
+        with pytest.raises(ConnectionClosed):
+            stream.recv(10)

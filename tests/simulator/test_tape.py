@@ -8,11 +8,11 @@ import pytest
 
 from app.domain.errors import InvalidInput
 from app.runtime.calendar import new_york_calendar
-from app.simulator.actions import load_actions
-from app.simulator.news import load_news
-from app.simulator.overnight import overnight_path
-from app.simulator.paths import session_windows
 from app.simulator.server import SimulatorOptions, build_app
+from app.simulator.tape.actions import load_actions
+from app.simulator.tape.news import load_news
+from app.simulator.tape.overnight import overnight_path
+from app.simulator.tape.paths import session_windows
 from tests.real_data import DIRECTORY, needs
 
 from .conftest import OPEN, Local, minute_rows

@@ -5,7 +5,7 @@ from datetime import date, datetime
 import pytest
 
 from app.simulator.server import SimulatorOptions, build_app
-from app.simulator.ticks import trades_between
+from app.simulator.tape.ticks import trades_between
 
 from .conftest import OPEN, Local
 from .tapes import bars, day_rows, to, world

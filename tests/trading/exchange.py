@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import requests
-import uvicorn
 
 from app.brokers.alpaca import AlpacaBroker
 from app.brokers.alpaca_data import AlpacaData
@@ -30,7 +29,7 @@ from app.services.database_service import DatabaseService
 from app.services.risk_manager import RiskManager
 from app.services.trading_service import CycleReport, TradingService
 from app.simulator.options import SimulatorOptions
-from app.simulator.server import build_app
+from app.simulator.server import Server, build_app, configured
 
 SYMBOLS = ("AAPL", "MSFT", "GOOGL", "TSLA", "SPY", "NVDA", "AMZN", "META", "NFLX", "AMD", "JNJ", "UNH")
 
@@ -73,7 +72,7 @@ def serve_exchange(
 ) -> Iterator[Exchange]:
     listener = socket.create_server(("127.0.0.1", 0))
     app = build_app(SimulatorOptions(data=data, start=start, seed=seed, symbols=tuple(symbols), multiplier=1))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
+    server = Server(configured(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:

@@ -17,6 +17,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alph
 NOT_SERVED = re.compile(
     r"[Oo]ption|[Cc]rypto|Watchlist|WatchList|[Aa]uction|CorporateAction|endRequest|ttpRequest|newTimeframe"
 )
+DAY = {"symbols": "AAPL,MSFT", "start": "2024-01-02", "limit": 1000}
 # Methods that another name of the table calls.
 SAME = {"4": {"postOrder": "market"}, "3": {}}
 
@@ -56,8 +57,7 @@ def run(packages, script, *arguments):
 def test_every_call_is_answered(packages, exchange, line):
     answer = run(packages, f"rest{line}.mjs", exchange.url)
     results = answer["results"]
-    failed = {name: result["error"] for name, result in results.items() if not result["ok"] and name != "refused"}
-    assert failed == {}
+    assert {name: result["error"] for name, result in results.items() if not result["ok"] and name != "refused"} == {}
     forgotten = {
         name for name in answer["methods"] if not NOT_SERVED.search(name) and SAME[line].get(name, name) not in results
     }
@@ -88,9 +88,7 @@ def test_the_newer_line_streams(packages, exchange):
     truth = exchange.call("GET", "/v2/orders:by_client_order_id", params={"client_order_id": "streamed"})
     assert ours[1]["order"]["id"] == truth["id"]
     assert float(ours[1]["price"]) == float(truth["filled_avg_price"])
-    bars = exchange.call(
-        "GET", "/v2/stocks/bars", params={"symbols": "AAPL,MSFT", "timeframe": "1Min", "start": "2024-01-02", "limit": 1000}
-    )["bars"]
+    bars = exchange.call("GET", "/v2/stocks/bars", params={**DAY, "timeframe": "1Min"})["bars"]
     for symbol, rows in bars.items():
         streamed = [bar["close"] for bar in seen["bars"] if bar["symbol"] == symbol][:5]
         assert streamed == [row["c"] for row in rows[:5]]

@@ -1,0 +1,1 @@
+"""The routes, and how everything looks on the wire."""

@@ -1,0 +1,1 @@
+"""The door that every request passes: written down, counted, held at barriers and disturbed by faults."""

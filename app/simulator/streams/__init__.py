@@ -1,0 +1,1 @@
+"""WebSockets: trade updates, market data and news."""
