@@ -142,6 +142,6 @@ def daily_from_fine(bars: BarSeries, sessions: Sequence[Session]) -> BarSeries:
 
 def bid_and_ask(price: Floats) -> tuple[Floats, Floats]:
     """The quote at a trade: one tick on either side of it, rounded as quoted."""
-    tick: Floats = np.where(price > _TICK_FROM, 0.01, 0.0001)
-    bid: Floats = np.round(np.maximum(price - tick, 0.0001), 4)
-    return bid, np.round(price + tick, 4)
+    tick = np.where(price > _TICK_FROM, 0.01, 0.0001)
+    bid, ask = np.maximum(price - tick, 0.0001), price + tick
+    return bid.round(4), ask.round(4)
