@@ -109,6 +109,14 @@ def test_a_reverse_split_cancels_open_orders(acting):
     assert b.account.equity() == 10_000
 
 
+def test_less_than_the_smallest_part_of_a_share_is_paid_out(acting):
+    b = acting([("split", "0.1")], 1000)
+    b.send(qty="0.000000001")
+    morning(b)
+    assert not b.ledger.portfolio.positions
+    assert (b.account.equity(), b.ledger.entries[0].net_amount) == (10_000, D("0.0000001"))
+
+
 def test_dividends_are_paid_to_holders_and_by_short_sellers(acting):
     for side, amount in (("buy", 5), ("sell", -5)):
         b = acting([("dividend", "0.5")], 100)

@@ -1,8 +1,9 @@
 """Splits and dividends: what they do to an account when the hours of their day begin.
 
 A split multiplies shares and divides prices, of the position and of open orders (rounded to whole shares downwards, where
-whole shares were ordered, and to the tick: what is paid down, what is received up). A reverse split cancels open orders. A
-dividend is paid for the shares held then, and owed for those sold short; it is per share after a split of the same day.
+whole shares were ordered, and to the tick: what is paid down, what is received up). A reverse split cancels open orders, and
+what comes to less than the smallest part of a share is paid out. A dividend is paid for the shares held then, and owed for
+those sold short; it is per share after a split of the same day.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ def _split(account: AccountState, action: CorporateAction, name: str, at: dateti
     held = ledger.position_quantity(action.symbol)
     if held:
         after = (held * ratio).quantize(NINE_PLACES, rounding=ROUND_DOWN)
+        in_lieu = Decimal(0) if after else held * ratio * (account.price(action.symbol) or Decimal(0))
         words = f"{action.symbol} split, {ratio} new for each old share"
-        ledger.enter(_entry(action, name, at, "SPLIT", net_amount=Decimal(0), quantity=after - held, words=words))
+        ledger.enter(_entry(action, name, at, "SPLIT", net_amount=in_lieu, quantity=after - held, words=words))
 
 
 def _pay(account: AccountState, action: CorporateAction, name: str, at: datetime) -> None:

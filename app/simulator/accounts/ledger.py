@@ -276,14 +276,16 @@ class Ledger:
                 del self._held[order.symbol]
 
     def _fold_entry(self, entry: Entry) -> None:
-        positions = dict(self.portfolio.positions)
+        positions, realized = dict(self.portfolio.positions), self.portfolio.realized
         held = positions.get(entry.symbol or "")
         if entry.activity_type == "SPLIT" and held is not None and entry.quantity is not None:
-            quantity = held.quantity + entry.quantity
-            average = held.average_entry_price * held.quantity / quantity
-            positions[held.symbol] = replace(held, quantity=quantity, average_entry_price=average)
-        cash = self.portfolio.cash + entry.net_amount
-        self.portfolio = Portfolio(cash=cash, positions=positions, realized=self.portfolio.realized)
+            cost, quantity = held.average_entry_price * held.quantity, held.quantity + entry.quantity
+            if quantity:
+                positions[held.symbol] = replace(held, quantity=quantity, average_entry_price=cost / quantity)
+            else:
+                del positions[held.symbol]
+                realized -= cost
+        self.portfolio = Portfolio(cash=self.portfolio.cash + entry.net_amount, positions=positions, realized=realized)
 
     def _is_due(self, at: datetime, _sequence: int, order_id: str) -> bool:
         order = self.orders[order_id]
