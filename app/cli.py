@@ -145,6 +145,14 @@ def simulator(
     partial_probability: Annotated[
         str | None, typer.Option(metavar="SHARE", help="How many orders fill in pieces at random; Alpaca's paper account: 0.1.")
     ] = None,
+    cost: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="What a fill costs: slippage_bps (2), half_spread_bps, impact_bps, commission_bps, commission_per_share, "
+            "minimum_commission. May be given often.",
+        ),
+    ] = None,
     key: Annotated[
         list[str] | None, typer.Option(metavar="ID:SECRET", help="A key with an account from the start; may be given often.")
     ] = None,
@@ -180,6 +188,7 @@ def simulator(
         state_file=state,
         skip_closed=skip_closed,
         multiplier=multiplier,
+        costs=_costs(cost or []),
         cancel_seconds=cancel_seconds,
         participation=_amount(participation),
         partial_probability=_amount(partial_probability) or Decimal(0),
@@ -391,6 +400,22 @@ def _amount(text: str | None) -> Decimal | None:
     if amount is not None and not (amount.is_finite() and 0 < amount < Decimal(10) ** 12):
         raise InvalidInput(f"not an amount to begin with: {text}")
     return amount
+
+
+def _costs(pairs: list[str]) -> Any:
+    from dataclasses import fields
+
+    from app.engine.costs import CostModel
+
+    named = dict(pair.partition("=")[::2] for pair in pairs)
+    unknown = sorted(set(named) - {field.name for field in fields(CostModel)})
+    if unknown:
+        known = ", ".join(field.name for field in fields(CostModel))
+        raise typer.BadParameter(f"--cost {unknown[0]!r}: give NAME=VALUE, where NAME is one of {known}")
+    try:
+        return CostModel(**{name: Decimal(value) for name, value in named.items()})
+    except ArithmeticError:
+        raise typer.BadParameter("--cost: a value must be a number, such as slippage_bps=1.5") from None
 
 
 def _key(pair: str) -> tuple[str, str]:
