@@ -73,7 +73,7 @@ STEADY = 3  # believable readings in a row after which a doubt is over
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenueHealth:
     """Calls to the venue in the last five minutes. errors: those that failed by the venue or the line; refusals are answers.
-    good_in_a_row: calls since the last failure. silent_seconds: since the last answer, 0 before the first call."""
+    good_in_a_row: calls since the last failure. silent_seconds: how long no call has been answered, 0 while they are."""
 
     calls: int = 0
     errors: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -98,7 +99,7 @@ def test_one_liquidation_however_the_loss_oscillates() -> None:
         standing = step(600.0 * number, standing, equity, flat=number > 50)
         states.append(standing.state)
     assert states.count(FLATTENING) > 0 and states[-1] == HALTED
-    assert sum(a != FLATTENING and b == FLATTENING for a, b in zip(states, states[1:], strict=False)) == 1
+    assert sum(a != FLATTENING and b == FLATTENING for a, b in pairwise(states)) == 1
 
 
 @pytest.mark.parametrize("cause", SOFT)
