@@ -84,7 +84,8 @@ def _doubts(base: Inputs) -> list[Scenario]:
     """Readings that must stop entries, sell nothing, and leave the peak alone."""
     limits, (symbol, position) = base.limits, next(iter(base.book.positions.items()))
     at, equity = base.view.symbols.index(symbol), base.book.equity
-    jump = math.exp(-limits.jump_multiple * float(base.view.volatility[at]) - 0.01)
+    usual = limits.jump_multiple * float(base.view.volatility[at])
+    jump = math.exp(-min(usual, limits.largest_jump_fraction) - 0.01)
     old = limits.max_price_age_seconds + 1.0
 
     def price(factor: float) -> Alter:

@@ -83,7 +83,8 @@ def jump_of(price: float, last_close: float, volatility: float, limits: RiskLimi
         return _SURE
     factor = max(price / last_close, last_close / price)
     known = volatility if volatility > 0.0 and volatility < math.inf else limits.assumed_volatility_fraction
-    if math.log(factor) <= limits.jump_multiple * max(known, limits.least_volatility_fraction):
+    usual = limits.jump_multiple * max(known, limits.least_volatility_fraction)
+    if math.log(factor) <= min(usual, limits.largest_jump_fraction):
         return _SURE
     like_a_split = factor >= _SPLIT_FROM or abs(factor / _SMALL_SPLIT - 1.0) <= _NEAR
     return _SPLIT if like_a_split else _JUMP

@@ -13,10 +13,11 @@ class RiskLimits(NamedTuple):
     far below a fresh price a limit sale may go.
 
     Volatilities are standard deviations of daily log returns. A holding's price more than `jump_multiple` of them from its
-    last close is doubted; below `least_volatility_fraction` none is believed, `assumed_volatility_fraction` stands for an
-    unknown one. A symbol at more than `symbol_volatility_multiple` of its usual volatility is not entered; when half of
-    the symbols are at more than `market_volatility_multiple`, none is. max_stale_fraction: share of the symbols without a
-    fresh price beyond which entries stop. Both shares need `least_symbols` symbols to mean anything.
+    last close (as logarithms), or more than `largest_jump_fraction`, is doubted; below `least_volatility_fraction` none is
+    believed, `assumed_volatility_fraction` stands for an unknown one. A symbol at more than `symbol_volatility_multiple` of
+    its usual volatility is not entered; when half of the symbols are at more than `market_volatility_multiple`, none is.
+    max_stale_fraction: share of the symbols without a fresh price beyond which entries stop. Both shares need
+    `least_symbols` symbols to mean anything.
     """
 
     max_exposure_fraction: float = 0.80
@@ -37,7 +38,8 @@ class RiskLimits(NamedTuple):
     corroboration_seconds: float = 60.0
     equity_tolerance_fraction: float = 0.01
     exit_collar_fraction: float = 0.05
-    jump_multiple: float = 10.0
+    jump_multiple: float = 8.0
+    largest_jump_fraction: float = 0.25
     steady_tolerance_fraction: float = 0.02
     least_volatility_fraction: float = 0.01
     assumed_volatility_fraction: float = 0.025

@@ -72,19 +72,21 @@ class KillSwitch:
             asked.add(order.venue_order_id)
         return asked
 
-    def watch(self) -> None:
-        """React, in the background and for the life of this process, to a kill file that someone puts there."""
-        threading.Thread(target=self._watch, name="kill-watch", daemon=True).start()
+    def watch(self) -> threading.Event:
+        """React in the background to a kill file that someone puts there; until the returned event is set, or for good."""
+        over = threading.Event()
+        threading.Thread(target=self._watch, args=(over,), name="kill-watch", daemon=True).start()
+        return over
 
-    def _watch(self) -> None:
+    def _watch(self, over: threading.Event) -> None:
         engaged = self._risk.kill_file.reason() is not None
-        while True:
+        while not over.is_set():
             reason = self._risk.kill_file.reason()
             if reason is not None and not engaged:
                 report = self._react("file", reason, file_written=True, faults=[])
                 log.critical("kill_file_found", reason=reason, cancelled=len(report.cancelled), faults=report.faults)
             engaged = reason is not None
-            self._sleep(LOOK_EVERY_SECONDS)
+            over.wait(LOOK_EVERY_SECONDS)
 
     def _react(self, actor: str, reason: str, *, file_written: bool, faults: list[str]) -> KillReport:
         recording = _Recording(self._risk, actor, reason)
