@@ -104,9 +104,14 @@ def build(settings: Settings) -> Services:
 def build_kill_switch(settings: Settings) -> KillSwitch:
     """The kill switch alone. Touches neither the queue nor, by building it, the database."""
     clock = WallClock()
-    database = DatabaseService(Database(settings.database_url), clock)
+    database = open_without_migrating(settings)
     alpaca = _venue(settings, database, clock)
     return KillSwitch(risk=_risk(settings, database, alpaca, clock), venue=alpaca)
+
+
+def open_without_migrating(settings: Settings) -> DatabaseService:
+    """The database as it is, for those who must not wait for it or only look."""
+    return DatabaseService(Database(settings.database_url), WallClock())
 
 
 def _risk(settings: Settings, database: DatabaseService, alpaca: AlpacaService, clock: Clock) -> RiskManager:

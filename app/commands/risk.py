@@ -84,18 +84,19 @@ def drill() -> None:
     """Prove on the last recorded inputs that every breaker would fire. Nothing is written, nothing is sent."""
     from app.engine.drill import drill as run
     from app.engine.recording import from_json
+    from app.wiring import open_without_migrating
 
-    with services() as held:
-        cycles = held.database.cycles(1000)
-        decided = next((cycle.cycle_id for cycle in cycles if cycle.decided_at is not None), None)
-        if decided is None:
-            raise Conflict("no cycle has decided anything yet; run one first")
-        recorded = held.database.cycle(decided).inputs
-        writable = os.access(held.settings.state_dir, os.W_OK)
-        limits = held.settings.limits
+    chosen = chosen_settings()
+    database = open_without_migrating(chosen)
+    decided = next((cycle.cycle_id for cycle in database.cycles(1000) if cycle.decided_at is not None), None)
+    if decided is None:
+        raise Conflict("no cycle has decided anything yet; run one first")
+    recorded = database.cycle(decided).inputs
+    database.close()
     if recorded is None:
         raise InvalidInput(f"cycle {decided} has no recorded inputs")
-    rows = run(replace(from_json(dict(recorded)), limits=limits))
+    writable = os.access(chosen.state_dir, os.W_OK)
+    rows = run(replace(from_json(dict(recorded)), limits=chosen.limits))
     out.print(f"on the inputs of cycle {decided}, with the limits in force; nothing was written or sent")
     print_rows(
         {

@@ -272,7 +272,7 @@ class Installation:
             self.mirror.unlink(missing_ok=True)
         elif kind == 1 and not self.restored and self.mirror.exists():
             content = self.mirror.read_bytes()
-            self.mirror.write_bytes(content[: self.random.randrange(len(content))])
+            self.mirror.write_bytes(content[: self.random.randrange(len(content) + 1)])
         elif kind == 2 and not self.restored:
             self.mirror.write_bytes(self.random.choice([b"", b"{}", b"null", b"\x00", self.random.randbytes(50)]))
         elif kind == 3 and not self.restored and self.mirrors:

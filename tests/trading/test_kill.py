@@ -19,6 +19,7 @@ from app.risk.limits import RiskLimits
 from app.services.database_service import DatabaseService
 from app.services.kill_switch import KillSwitch
 from app.services.risk_manager import RiskManager
+from app.storage.database import Database
 from tests.databases import HandClock
 from tests.trading.exchange import SYMBOLS, Exchange, System, build_system, scripted
 
@@ -36,6 +37,24 @@ def buys(exchange: Exchange) -> int:
 
 def switch(system: System) -> KillSwitch:
     return KillSwitch(risk=system.risk, venue=system.venue, sleep=lambda _: None)
+
+
+def trader(*words: str, exchange: Exchange, directory: Path) -> tuple[int, str]:
+    """`trader risk ...` as its own process, on ledger.db; its exit code and what it printed."""
+    environment = os.environ | {
+        "STATE_DIR": str(directory),
+        "LOGS_DIR": str(directory / "logs"),
+        "DATABASE_URL": f"sqlite:///{directory / 'ledger.db'}",
+        "REDIS_URL": "redis://127.0.0.1:1/0",
+        "ALPACA_TRADING_URL": exchange.url,
+        "ALPACA_DATA_URL": exchange.url,
+        "ALPACA_API_KEY": "k",
+        "ALPACA_API_SECRET": "s",
+        "COLUMNS": "160",
+    }
+    command = [sys.executable, "-m", "app.cli", "risk", *words]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=120, check=False)
+    return done.returncode, done.stdout
 
 
 def test_entries_go_at_once_and_nothing_new_comes_until_a_person_says_why(
@@ -125,27 +144,15 @@ def test_a_locked_database_holds_nothing_up(exchange: Exchange, tmp_path: Path, 
     """From the command line, without a queue, while another process holds the database for good."""
     file = tmp_path / "ledger.db"
     file.write_bytes(sqlite_template.read_bytes())
-    from app.storage.database import Database
-
     ledger = DatabaseService(Database(f"sqlite:///{file}", busy_timeout_seconds=2.0), HandClock())
     system = build_system(exchange, ledger, tmp_path, forecaster=scripted(tmp_path, RISING))
     system.trading.run_cycle()
     holder = sqlite3.connect(file, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    environment = os.environ | {
-        "STATE_DIR": str(tmp_path),
-        "LOGS_DIR": str(tmp_path / "logs"),
-        "DATABASE_URL": f"sqlite:///{file}",
-        "REDIS_URL": "redis://127.0.0.1:1/0",
-        "ALPACA_TRADING_URL": exchange.url,
-        "ALPACA_DATA_URL": exchange.url,
-        "ALPACA_API_KEY": "k",
-        "ALPACA_API_SECRET": "s",
-    }
-    command = [sys.executable, "-m", "app.cli", "risk", "kill", "--reason", "everything is on fire"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, out
+    started = time.monotonic()
+    code, out = trader("kill", "--reason", "everything is on fire", exchange=exchange, directory=tmp_path)
+    assert code == 0, out
+    assert time.monotonic() - started < 60  # seconds of it are Python starting; on its own it takes about six
     assert "entries cancelled: 7" in out and "not yet" in out
     assert resting(exchange, "buy") == []
     holder.rollback()
@@ -209,3 +216,19 @@ def test_a_venue_that_fails_loses_the_right_to_entries(
     scripted(tmp_path, RISING)
     (report,) = system.cycles(1)  # it answers again
     assert report.orders == 7
+
+
+def test_the_drill_proves_every_breaker_and_writes_nothing(exchange: Exchange, tmp_path: Path, sqlite_template: Path) -> None:
+    file = tmp_path / "ledger.db"
+    file.write_bytes(sqlite_template.read_bytes())
+    ledger = DatabaseService(Database(f"sqlite:///{file}"), HandClock())
+    system = build_system(exchange, ledger, tmp_path, forecaster=scripted(tmp_path, RISING))
+    system.cycles(2)
+    with sqlite3.connect(file) as connection:
+        before, orders = list(connection.iterdump()), exchange.ledger()["orders"]
+        code, out = trader("drill", exchange=exchange, directory=tmp_path)
+        assert code == 0, out
+        assert list(connection.iterdump()) == before
+    assert exchange.ledger()["orders"] == orders
+    assert "FLATTENING (hard_daily_loss)" in out and "NO" not in out.split()
+    ledger.close()
