@@ -85,6 +85,8 @@ def test_a_persons_halt_and_reduction_stay() -> None:
 def test_a_doubted_reading_neither_corroborates_nor_forgets() -> None:
     first = step(0.0, fresh(), 96_000)
     assert first.suspected_at == 0.0
+    assert step(59.9, first, 96_000).state != FLATTENING
+    assert step(60.0, first, 96_000).state == FLATTENING
     doubted = step(70.0, first, 96_000, 99_000)
     assert (doubted.state, doubted.suspected_at) == (REDUCING, 0.0)
     assert step(140.0, doubted, 96_000).state == FLATTENING
