@@ -1,6 +1,6 @@
 # Alpha Trader: `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test replay exchange-laws exchange-kill bench-exchange check lock clean
+.PHONY: help up test replay test-risk exchange-laws exchange-kill bench-exchange check lock clean
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
@@ -47,6 +47,9 @@ exchange-kill: $(VENV)/.ready-dev ## kill -9 of the exchange under load, KILLS t
 
 bench-exchange: $(VENV)/.ready ## Orders and reads a second of the simulated exchange on this machine
 	@$(BIN)/python benchmarks/exchange.py
+
+test-risk: $(VENV)/.ready-dev ## The long campaigns of the risk rules (RISK_CASES=1000, RISK_SEED=1)
+	@RISK_CASES=$${RISK_CASES:-1000} $(BIN)/pytest --timeout 3600 tests/risk
 
 check: $(VENV)/.ready-dev ## Lint, format, types and import rules
 	@$(BIN)/ruff check app tests

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from app import __version__
+from app.commands.console import errors, out, print_rows, services
+from app.commands.risk import risk
 from app.domain.errors import AlphaTraderError, InvalidInput, TryAgain
 
 cli = typer.Typer(
@@ -27,8 +28,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_errors = Console(stderr=True, highlight=False)
-_out = Console(highlight=False)
+cli.add_typer(risk)
 
 Data = Annotated[
     Path | None,
@@ -197,7 +197,7 @@ def simulator(
         rate_limit=rate_limit,
     )
     if check:
-        _out.print(escape(check_market(options)), soft_wrap=True)
+        out.print(escape(check_market(options)), soft_wrap=True)
     else:
         serve(options)
 
@@ -206,11 +206,11 @@ def simulator(
 def train(symbols: Symbols = None) -> None:
     """Train the models of every symbol now, on bars up to the venue's clock, in this process."""
     chosen = _symbols(symbols)
-    with _services() as services, _bar("training") as show:
-        bars, at = services.alpaca.training_bars(chosen)
-        reports = services.ai.train_batch(bars, at=at, progress=show)
-    _out.print(f"trained on bars known by {at:%Y-%m-%d %H:%M} UTC")
-    _rows(
+    with services() as held, _bar("training") as show:
+        bars, at = held.alpaca.training_bars(chosen)
+        reports = held.ai.train_batch(bars, at=at, progress=show)
+    out.print(f"trained on bars known by {at:%Y-%m-%d %H:%M} UTC")
+    print_rows(
         {
             "symbol": report.symbol,
             "rows": report.rows if report.trained else "",
@@ -229,11 +229,11 @@ def tune(
 ) -> None:
     """Search better parameters for every symbol; the next training uses them."""
     chosen = _symbols(symbols)
-    with _services() as services, _bar("tuning") as show:
-        bars, at = services.alpaca.training_bars(chosen)
-        reports = services.optimizer.tune(bars, at=at, trials=trials, progress=show)
-    _out.print(f"tuned on bars known by {at:%Y-%m-%d %H:%M} UTC")
-    _rows(
+    with services() as held, _bar("tuning") as show:
+        bars, at = held.alpaca.training_bars(chosen)
+        reports = held.optimizer.tune(bars, at=at, trials=trials, progress=show)
+    out.print(f"tuned on bars known by {at:%Y-%m-%d %H:%M} UTC")
+    print_rows(
         {
             "symbol": report.symbol,
             "loss": f"{report.tuned.loss:.4g}" if report.tuned else "",
@@ -261,8 +261,8 @@ def backtest(
         "start": start and str(_date(start)),
         "end": end and str(_date(end)),
     }
-    with _services() as services, _bar("backtest") as show:
-        result = services.backtests.run({name: value for name, value in asked.items() if value is not None}, progress=show)
+    with services() as held, _bar("backtest") as show:
+        result = held.backtests.run({name: value for name, value in asked.items() if value is not None}, progress=show)
     _figures("backtest", result)
 
 
@@ -276,21 +276,21 @@ def status() -> None:
 
     known = running(settings().state_dir)
     if known is None:
-        _out.print("nothing runs here; start it with: trader up")
+        out.print("nothing runs here; start it with: trader up")
         raise typer.Exit(3)
-    _out.print(f"running: pid {known['pid']}, {known['mode']} mode, {known['url']}")
+    out.print(f"running: pid {known['pid']}, {known['mode']} mode, {known['url']}")
     table = Table("slot (New York)", "outcome", "detail", box=None, title_justify="left")
     with _adopted(known["environment"]) as chosen:
         log_to(chosen.logs_dir / "trader.log")
         for cycle in open_ledger(chosen).cycles(10):
             table.add_row(new_york(cycle.slot), str(cycle.outcome or cycle.state), escape(cycle.detail[:80]))
-    _out.print(table)
+    out.print(table)
 
 
 @cli.command()
 def version() -> None:
     """The version of this program."""
-    _out.print(f"Alpha Trader {__version__}, Python {sys.version.split()[0]}")
+    out.print(f"Alpha Trader {__version__}, Python {sys.version.split()[0]}")
 
 
 def main() -> None:
@@ -298,9 +298,9 @@ def main() -> None:
     try:
         cli(prog_name="trader")
     except AlphaTraderError as fault:
-        _errors.print(f"[bold red]{escape(fault.message)}[/]", soft_wrap=True)
+        errors.print(f"[bold red]{escape(fault.message)}[/]", soft_wrap=True)
         if isinstance(fault, TryAgain):
-            _errors.print("Is the venue running? In the simulated mode start it first: trader up", soft_wrap=True)
+            errors.print("Is the venue running? In the simulated mode start it first: trader up", soft_wrap=True)
         sys.exit(1)
 
 
@@ -314,43 +314,13 @@ def _adopted(environment: Mapping[str, str]) -> Any:
 
 
 @contextmanager
-def _services() -> Any:
-    """All services, on the venue of the installation that runs here, else on that of the settings."""
-    from app.config import settings
-    from app.local.installation import running
-    from app.local.up import log_to
-    from app.wiring import build
-
-    known = running(settings().state_dir)
-    if known:
-        os.environ.update(known["environment"])
-        settings.cache_clear()
-    log_to(settings().logs_dir / "trader.log")
-    services = build(settings())
-    try:
-        yield services
-    finally:
-        services.close()
-
-
-@contextmanager
 def _bar(title: str) -> Any:
     """A progress bar; gives the function that moves it."""
     from app.local.terminal import Terminal
 
-    with Terminal(_out).progress(title) as line:
+    with Terminal(out).progress(title) as line:
         show: Callable[[int, int, str], None] = line.show
         yield show
-
-
-def _rows(rows: Iterable[Mapping[str, object]]) -> None:
-    """A table; its columns are those that say something in any row."""
-    kept = list(rows)
-    columns = [name for name in (kept[0] if kept else ()) if any(row[name] != "" for row in kept)]
-    table = Table(*columns, box=None)
-    for row in kept:
-        table.add_row(*(escape(str(row[name])) for name in columns))
-    _out.print(table)
 
 
 def _end_well(well: bool) -> None:
@@ -370,7 +340,7 @@ def _figures(title: str, result: Mapping[str, Any]) -> None:
             if not isinstance(figure, (dict, list)):
                 text = f"{figure:.4f}" if isinstance(figure, float) else str(figure)
                 table.add_row(f"{name} {part}".strip(), escape(text))
-    _out.print(table)
+    out.print(table)
 
 
 def _symbols(text: str | None) -> tuple[str, ...] | None:

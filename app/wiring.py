@@ -19,6 +19,7 @@ from app.services.ai_service import AIService
 from app.services.alpaca_service import AlpacaService
 from app.services.backtest_service import BacktestService
 from app.services.database_service import DatabaseService
+from app.services.kill_switch import KillSwitch
 from app.services.optimizer_service import OptimizerService
 from app.services.risk_manager import RiskManager
 from app.services.trading_service import TradingService
@@ -39,6 +40,7 @@ class Services:
     ai: AIService
     trading: TradingService
     risk: RiskManager
+    kill: KillSwitch
     database: DatabaseService
     backtests: BacktestService
     optimizer: OptimizerService
@@ -60,7 +62,7 @@ def build(settings: Settings) -> Services:
     params = ParamFiles(settings.params_dir)
     ai = AIService(ModelFiles(settings.models_dir), params)
     forecaster: Forecaster = ScriptedForecaster(settings.forecasts_file) if settings.forecasts_file else ai
-    risk = RiskManager(database=database, limits=settings.limits, mirror=settings.state_dir / "risk_state.json", clock=clock)
+    risk = _risk(settings, database, alpaca, clock)
     trading = TradingService(
         venue=alpaca,
         forecaster=forecaster,
@@ -90,11 +92,35 @@ def build(settings: Settings) -> Services:
         ai=ai,
         trading=trading,
         risk=risk,
+        kill=KillSwitch(risk=risk, venue=alpaca),
         database=database,
         backtests=backtests,
         optimizer=OptimizerService(params),
         tasks=CeleryTaskQueue(make_celery(settings), database),
         notifier=Notifier(settings, clock),
+    )
+
+
+def build_kill_switch(settings: Settings) -> KillSwitch:
+    """The kill switch alone. Touches neither the queue nor, by building it, the database."""
+    clock = WallClock()
+    database = open_without_migrating(settings)
+    alpaca = _venue(settings, database, clock)
+    return KillSwitch(risk=_risk(settings, database, alpaca, clock), venue=alpaca)
+
+
+def open_without_migrating(settings: Settings) -> DatabaseService:
+    """The database as it is, for those who must not wait for it or only look."""
+    return DatabaseService(Database(settings.database_url), WallClock())
+
+
+def _risk(settings: Settings, database: DatabaseService, alpaca: AlpacaService, clock: Clock) -> RiskManager:
+    return RiskManager(
+        database=database,
+        limits=settings.limits,
+        state_dir=settings.state_dir,
+        clock=clock,
+        health=alpaca.health,
     )
 
 
@@ -127,4 +153,5 @@ def _venue(settings: Settings, database: DatabaseService, clock: Clock) -> Alpac
         symbols=settings.watchlist,
         mode=settings.trading_mode.value,
         url=settings.alpaca_trading_url,
+        health=wire.health,
     )

@@ -25,7 +25,9 @@ def build() -> Application:
 
     chosen = settings()
     log.configure(chosen, ROLE)
-    return create_app(build_services(chosen))
+    services = build_services(chosen)
+    services.kill.watch()
+    return create_app(services)
 
 
 def __getattr__(name: str) -> Application:

@@ -23,7 +23,7 @@ from app.engine.costs import UNLIMITED, CostModel, Liquidity
 from app.engine.decision import Book, Context, Decision
 from app.engine.ledger import Execution
 from app.engine.recording import Inputs
-from app.engine.view import daily_volatility, market_view
+from app.engine.view import daily_volatility, market_view, usual_daily_volatility
 from app.risk.limits import Policy, RiskLimits
 
 Progress = Callable[[int, int, str], None]
@@ -132,6 +132,7 @@ class _Driver:
         self._trips = RoundTrips()
         self._since: list[Execution] = []
         self._volatility: dict[str, float] = {}  # of the bars known before the session
+        self._usual_volatility: dict[str, float] = {}
 
     def run(self, progress: Progress) -> Run:
         total = len(self._tape.sessions)
@@ -147,6 +148,7 @@ class _Driver:
     def _trade(self, session: SessionTape) -> None:
         self._venue.open_session(session)
         self._volatility = {symbol: daily_volatility(bars) for symbol, bars in session.known.items()}
+        self._usual_volatility = {symbol: usual_daily_volatility(bars) for symbol, bars in session.known.items()}
         for at in slots(session.hours, self._plan.grain, self._plan.cycle_seconds):
             self._match(at)
             self._decide(session, at)
@@ -201,6 +203,7 @@ class _Driver:
             forecasts=self._forecaster.forecast(bars, at),
             is_open=True,
             volatility=self._volatility,
+            usual_volatility=self._usual_volatility,
         )
         context = Context(
             account_id=plan.account_id, strategy=plan.strategy, cycle_id=plan.cycle_name(at), instruments=self._instruments

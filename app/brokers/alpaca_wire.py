@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import requests
 from requests.adapters import HTTPAdapter
 
+from app.brokers.call_window import CallWindow
 from app.brokers.rate_limit import TokenBucket
 from app.domain.errors import OutcomeUnknown, Refused, TryAgain, VenueError
+from app.domain.trading_state import VenueHealth
 from app.runtime import metrics
 from app.runtime.stopwatch import Stopwatch
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from alpaca.common.rest import RESTClient
 
 T = TypeVar("T")
+
+LONGEST_WAIT_TO_READ_SECONDS = 10.0
+LONGEST_WAIT_TO_ACT_SECONDS = 4.0
 
 
 class _TimedAdapter(HTTPAdapter):
@@ -50,7 +55,12 @@ class AlpacaWire:
 
     def __init__(self, budget: TokenBucket) -> None:
         self._budget = budget
+        self._window = CallWindow()
         self.calls = 0
+
+    def health(self) -> VenueHealth:
+        """How the calls of the last five minutes fared."""
+        return self._window.health()
 
     def read(self, operation: str, call: Callable[[], T]) -> T:
         """A call without effect at the venue. Raises Refused (4xx) or TryAgain (anything else)."""
@@ -61,16 +71,18 @@ class AlpacaWire:
         return self._run(operation, call, has_effect=True)
 
     def _run(self, operation: str, call: Callable[[], T], *, has_effect: bool) -> T:
-        self._budget.take()
+        # What acts must not leave long after it was decided: a kill in between has to stop it.
+        self._budget.take(wait_seconds=LONGEST_WAIT_TO_ACT_SECONDS if has_effect else LONGEST_WAIT_TO_READ_SECONDS)
         self.calls += 1
-        outcome, watch = "ok", Stopwatch()
+        outcome, answered, watch = "ok", True, Stopwatch()
         try:
             return call()
         except Exception as error:
             fault = _sorted(error, has_effect=has_effect)
-            outcome = fault.code
+            outcome, answered = fault.code, isinstance(fault, Refused) and fault.code != "venue_unauthorized"
             raise fault from error
         finally:
+            self._window.note(good=answered)
             metrics.observe_venue_call(operation, outcome, watch.total())
 
 

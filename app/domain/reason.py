@@ -39,6 +39,9 @@ class Reason(IntEnum):
     TRADED_TODAY = 66
     ENTRIES_TODAY = 67
     EXACT_CHECK = 68
+    SYMBOL_DISABLED = 69
+    EXTREME_VOLATILITY = 70
+    PRICE_DOUBTED = 71
 
     @property
     def code(self) -> str:
@@ -79,4 +82,7 @@ _TEXT = {
     Reason.TRADED_TODAY: "Already sold today; a symbol is turned over at most once a day.",
     Reason.ENTRIES_TODAY: "Too many entries in this symbol today.",
     Reason.EXACT_CHECK: "The exact check of the final order refused it.",
+    Reason.SYMBOL_DISABLED: "Entered too often in one day; a person has to enable the symbol again.",
+    Reason.EXTREME_VOLATILITY: "The symbol moves far more than what its forecast has learned from.",
+    Reason.PRICE_DOUBTED: "The price jumped so far that it is not acted on until further readings confirm it.",
 }

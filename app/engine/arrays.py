@@ -11,8 +11,10 @@ from app.domain.forecast import Forecast
 from app.domain.order import Purpose
 from app.domain.trading_state import Cause, RiskState
 from app.engine.decision import Book, Context, MarketView
-from app.engine.rules import Holdings, Market, Money
+from app.engine.rules import Holdings, Market, Money, Venue
 from app.risk.breakers import Standing
+from app.risk.health import lasting_trouble, venue_trouble
+from app.risk.limits import RiskLimits
 
 
 def expected_return_now(forecast: Forecast, price: float) -> float:
@@ -40,6 +42,8 @@ def market_arrays(view: MarketView, context: Context) -> Market:
         confidence=confidence,
         step=np.array([float(rule.quantity_step) if rule else 1.0 for rule in rules]),
         minimum_notional=np.array([float(rule.minimum_notional) if rule else 1.0 for rule in rules]),
+        last_close=view.last_close if view.last_close is not None else np.full(n, np.nan),
+        usual_volatility=view.usual_volatility if view.usual_volatility is not None else np.full(n, np.nan),
     )
 
 
@@ -60,6 +64,9 @@ def holdings_arrays(symbols: Sequence[str], book: Book) -> Holdings:
             columns["pending_price"][i] = max(columns["pending_price"][i], float(order.price or 0))
         else:
             columns["pending_exit"][i] = 1.0
+    for symbol in book.risk.disabled_symbols:
+        if symbol in at:
+            columns["disabled"][at[symbol]] = 1.0
     for name, counts in (("entries_today", book.entries_today), ("exits_today", book.exits_today)):
         for symbol, count in counts.items():
             if symbol in at:
@@ -78,6 +85,14 @@ def money_numbers(view: MarketView, book: Book, risk: RiskState) -> Money:
     )
 
 
+def venue_bits(book: Book, limits: RiskLimits) -> Venue:
+    """The breakers on the connection, as the compiled rules take them."""
+    return Venue(
+        tripped=sum(1 << cause for cause in venue_trouble(book.health, limits)),
+        lasting=sum(1 << cause for cause in lasting_trouble(book.health, limits)),
+    )
+
+
 def standing_numbers(risk: RiskState) -> Standing:
     """The risk state; a cause we do not know is a person's."""
     causes = {cause.code: int(cause) for cause in Cause}
@@ -87,4 +102,6 @@ def standing_numbers(risk: RiskState) -> Standing:
         until=risk.until.timestamp() if risk.until else math.nan,
         suspected_at=risk.suspected_at.timestamp() if risk.suspected_at else math.nan,
         high_water=float(risk.high_water_equity),
+        steady=risk.steady_readings,
+        doubted=math.nan if risk.doubted_equity is None else float(risk.doubted_equity),
     )

@@ -13,7 +13,7 @@ from app.domain.instrument import Instrument
 from app.domain.order import Purpose, Side, ValidatedOrder
 from app.domain.portfolio import Position
 from app.domain.reason import Reason
-from app.domain.trading_state import RiskState
+from app.domain.trading_state import RiskState, VenueHealth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,8 @@ class MarketView:
     """The market as known at `decided_at`; every array has shape (n_symbols,) in the order of `symbols`.
 
     price: newest trade, currency. age_seconds: its age. volatility: standard deviation of daily log returns.
-    tradable: 1.0 where the venue takes orders now, else 0.0. Unknown numbers are NaN, never zero.
+    tradable: 1.0 where the venue takes orders now, else 0.0. last_close: the last completed daily close. usual_volatility:
+    as volatility, of the sessions before. Unknown numbers are NaN, never zero; None: unknown for all.
     forecasts: the models' answers behind the numbers, by symbol.
     """
 
@@ -32,6 +33,8 @@ class MarketView:
     volatility: Floats
     tradable: Floats
     forecasts: Mapping[str, Forecast | NoForecast]
+    last_close: Floats | None = None
+    usual_volatility: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,7 @@ class Book:
     compares. previous_close_equity: the venue's equity at the last session's close, adjusted for deposits and withdrawals.
     entries_today / exits_today: entry and exit orders filled at least in part during the session, by symbol.
     reconciled: False while our books and the venue's differ without explanation; no entries are made then.
+    health: how the calls to the venue fared.
     """
 
     session: str
@@ -73,6 +77,7 @@ class Book:
     entries_today: Mapping[str, int] = field(default_factory=dict)
     exits_today: Mapping[str, int] = field(default_factory=dict)
     reconciled: bool = True
+    health: VenueHealth = field(default_factory=VenueHealth)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +115,8 @@ class SymbolRecord:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The answer of one decision: client order ids to cancel first, validated orders in the order they should be sent
-    (exits first), one record per symbol, and the risk state that holds from now on. alerts: sentences a person must see."""
+    (exits first), one record per symbol, and the risk state that holds from now on. alerts: sentences a person must see.
+    readings: what the breakers read, by name (see `app.engine.rules.Measures`)."""
 
     decided_at: datetime
     cancels: tuple[str, ...]
@@ -118,3 +124,4 @@ class Decision:
     records: tuple[SymbolRecord, ...]
     risk: RiskState
     alerts: tuple[str, ...] = ()
+    readings: Mapping[str, float] = field(default_factory=dict)

@@ -16,11 +16,12 @@ from app.engine.case import Case
 from app.engine.decision import Book, MarketView
 from app.engine.rules import BUY, NOTHING, SELL
 from app.risk.checks import Refusal, Room, validate
+from app.risk.limits import RiskLimits
 
 
 def write_orders(case: Case, state: TradingState) -> tuple[tuple[ValidatedOrder, ...], dict[str, Refusal]]:
     """Exits first, then entries by rank, each checked exactly against the room the ones before it left."""
-    room = _room(case.view, case.book, state)
+    room = _room(case.view, case.book, state, case.limits)
     refusals: dict[str, Refusal] = {}
     orders: list[ValidatedOrder] = []
     action, rank = case.outcome.action, case.market.expected_return
@@ -88,7 +89,8 @@ def _identity(case: Case, symbol: str, side: Side, purpose: Purpose) -> str:
     )
 
 
-def _room(view: MarketView, book: Book, state: TradingState) -> Room:
+def _room(view: MarketView, book: Book, state: TradingState, limits: RiskLimits) -> Room:
+    limit = limits.max_price_age_seconds
     prices = {s: Decimal(repr(float(p))) for s, p in zip(view.symbols, view.price, strict=True) if math.isfinite(p)}
     held_value = sum((p.quantity * prices.get(s, p.average_entry_price) for s, p in book.positions.items()), Decimal(0))
     entries = [o for o in book.open_orders if o.purpose is Purpose.ENTRY]
@@ -102,6 +104,7 @@ def _room(view: MarketView, book: Book, state: TradingState) -> Room:
         buying_power=min(book.buying_power, book.cash) if known else Decimal(0),
         positions=frozenset(book.positions) | {o.symbol for o in entries},
         held={s: p.quantity for s, p in book.positions.items()},
+        prices={s: prices[s] for s, age in zip(view.symbols, view.age_seconds, strict=True) if s in prices and age <= limit},
     )
 
 

@@ -25,6 +25,7 @@ _BOOK: TypeAdapter[tuple[Book]] = TypeAdapter(tuple[Book], config=_EXACTLY)
 _CONTEXT: TypeAdapter[tuple[Context]] = TypeAdapter(tuple[Context], config=_EXACTLY)
 _FORECASTS: TypeAdapter[tuple[_Forecasts]] = TypeAdapter(tuple[_Forecasts], config=_EXACTLY)
 _ARRAYS = ("price", "age_seconds", "volatility", "tradable")
+_LATER_ARRAYS = ("last_close", "usual_volatility")  # older recordings lack them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,7 @@ def to_json(inputs: Inputs) -> dict[str, Any]:
             "decided_at": view.decided_at.isoformat(),
             "symbols": list(view.symbols),
             **{name: _nullable(getattr(view, name)) for name in _ARRAYS},
+            **{name: _nullable(known) for name in _LATER_ARRAYS if (known := getattr(view, name)) is not None},
             "forecasts": _dump(_FORECASTS, dict(view.forecasts)),
         },
         "book": _dump(_BOOK, inputs.book),
@@ -64,6 +66,7 @@ def from_json(recorded: dict[str, Any]) -> Inputs:
             symbols=tuple(view["symbols"]),
             forecasts=_load(_FORECASTS, view["forecasts"]),
             **{name: _array(view[name]) for name in _ARRAYS},
+            **{name: _array(view[name]) for name in _LATER_ARRAYS if name in view},
         ),
         book=_load(_BOOK, recorded["book"]),
         context=_load(_CONTEXT, recorded["context"]),

@@ -14,7 +14,18 @@ from numba import njit
 
 from app.domain.bar import Floats
 from app.domain.reason import Reason
-from app.risk.breakers import ACTIVE, FLATTENING, HALTED, REDUCING, Standing, next_standing
+from app.domain.trading_state import STEADY, Cause, Doubt
+from app.risk.breakers import (
+    ACTIVE,
+    FLATTENING,
+    HALTED,
+    REDUCING,
+    Reading,
+    Standing,
+    doubt_of,
+    jump_of,
+    next_standing,
+)
 from app.risk.limits import Policy, RiskLimits
 from app.risk.sizing import entry_bounds, entry_quantity
 
@@ -34,13 +45,16 @@ class Market(NamedTuple):
     confidence: Floats
     step: Floats
     minimum_notional: Floats
+    last_close: Floats
+    usual_volatility: Floats
 
 
 class Holdings(NamedTuple):
     """The book side of a decision; arrays of shape (n_symbols,).
 
     quantity: units held. entry: average entry price. pending_buy: units in open entries; pending_price: the most they may
-    pay. pending_exit: 1.0 where an exit is on its way. entries_today, exits_today: counts.
+    pay. pending_exit: 1.0 where an exit is on its way. entries_today, exits_today: counts. disabled: 1.0 where a person
+    has to allow entries again.
     """
 
     quantity: Floats
@@ -50,6 +64,7 @@ class Holdings(NamedTuple):
     pending_exit: Floats
     entries_today: Floats
     exits_today: Floats
+    disabled: Floats
 
 
 class Money(NamedTuple):
@@ -61,10 +76,35 @@ class Money(NamedTuple):
     buying_power: float
 
 
+class Venue(NamedTuple):
+    """The breakers on the connection: bit n set where that of cause n would open, or would not close."""
+
+    tripped: int
+    lasting: int
+
+
+class Measures(NamedTuple):
+    """What the breakers read. marked: equity at our own marks, NaN while a holding has no fresh price. gross: value of
+    holdings and open buys at worst prices. taken: slots. stale_fraction: share of the symbols without a fresh price.
+    stress: median of volatility over usual volatility, NaN with too few known. jump: worst `Doubt` about a holding's price.
+    doubt: `Doubt` about the whole reading."""
+
+    marked: float
+    gross: float
+    taken: int
+    flat: bool
+    is_open: bool
+    stale_fraction: float
+    stress: float
+    jump: int
+    doubt: int
+
+
 class Outcome(NamedTuple):
     """What the rules answered: arrays of shape (n_symbols,), `bounds` of shape (n_symbols, 5) in units (NaN if unsized)."""
 
     standing: Standing
+    measures: Measures
     action: Integers
     quantity: Floats
     reason: Integers
@@ -78,16 +118,26 @@ class Outcome(NamedTuple):
     _BELOW, _LOW_CONFIDENCE, _HOLD, _NO_SHORT, _ORDER_PENDING, _EXIT_PENDING, _AWAITING,
     _NO_PRICE, _STALE, _NOT_TRADABLE, _NO_FORECAST, _NO_VOLATILITY,
     _REDUCING, _HALTED, _NO_SLOT, _EXPOSURE, _BUYING_POWER, _BELOW_STEP, _TRADED, _ENTRIES,
+    _DISABLED, _EXTREME, _DOUBTED,
 ) = (
     int(r) for r in Reason if r is not Reason.EXACT_CHECK
 )  # fmt: skip
 
+_JUMP = int(Doubt.PRICE_JUMP)
+_STALE_DATA, _EXTREME_VOLATILITY = int(Cause.STALE_DATA), int(Cause.EXTREME_VOLATILITY)
 _BOUNDARY = 1e-9  # relative; an exact -5 % move computed in floats must count as -5 % (prices differ by 1e-7 or more)
 
 
 @njit(cache=True)
 def apply_rules(
-    now: float, standing: Standing, market: Market, holdings: Holdings, money: Money, limits: RiskLimits, policy: Policy
+    now: float,
+    standing: Standing,
+    market: Market,
+    holdings: Holdings,
+    money: Money,
+    venue: Venue,
+    limits: RiskLimits,
+    policy: Policy,
 ) -> Outcome:
     """One decision over the universe. now: seconds since 1970 UTC."""
     n = len(market.price)
@@ -98,17 +148,19 @@ def apply_rules(
     bound = np.full(n, -1, np.int64)
     replaces = np.full(n, -1, np.int64)
 
-    marked, gross, taken, flat = _mark(market, holdings, money, limits)
-    standing = next_standing(now, standing, money.equity, marked, money.baseline, flat, limits)
+    measures, reading = _read(now, market, holdings, money, venue, limits)
+    standing = next_standing(standing, reading, limits)
+    marked, gross = measures.marked, measures.gross
+    jump_believed = standing.steady >= STEADY and measures.jump == _JUMP
     for i in range(n):
         if holdings.quantity[i] > 0.0:
-            reason[i] = _judge_holding(i, standing.state, market, holdings, limits, policy)
+            reason[i] = _judge_holding(i, standing.state, jump_believed, market, holdings, limits, policy)
             if reason[i] <= _FLATTEN:
                 action[i], quantity[i] = SELL, holdings.quantity[i]
         else:
             reason[i] = _judge_candidate(i, standing.state, market, holdings, limits, policy)
 
-    slots = limits.max_positions - taken
+    slots = limits.max_positions - measures.taken
     leaving = 0
     for i in range(n):
         if holdings.quantity[i] > 0.0 and (action[i] == SELL or reason[i] == _EXIT_PENDING):
@@ -141,7 +193,7 @@ def apply_rules(
             if weakest >= 0:
                 action[weakest], quantity[weakest], reason[weakest] = SELL, holdings.quantity[weakest], _REBALANCE
                 reason[i], replaces[i] = _AWAITING, weakest
-    return Outcome(standing, action, quantity, reason, bounds, bound, replaces)
+    return Outcome(standing, measures, action, quantity, reason, bounds, bound, replaces)
 
 
 @njit(cache=True)
@@ -152,6 +204,48 @@ def _usable(i: int, market: Market, limits: RiskLimits) -> int:
     if not (market.age_seconds[i] <= limits.max_price_age_seconds):
         return _STALE
     return 0 if market.tradable[i] > 0.0 else _NOT_TRADABLE
+
+
+@njit(cache=True)
+def _read(
+    now: float, market: Market, holdings: Holdings, money: Money, venue: Venue, limits: RiskLimits
+) -> tuple[Measures, Reading]:
+    """Everything the breakers read, and the reading they are given."""
+    marked, gross, taken, flat = _mark(market, holdings, money, limits)
+    n, jump, is_open, stale, known = len(market.price), 0, False, 0, 0
+    stress = np.empty(n)
+    for i in range(n):
+        if market.tradable[i] > 0.0:
+            is_open = True
+        if not (market.price[i] > 0.0 and market.age_seconds[i] <= limits.max_price_age_seconds):
+            stale += 1
+        if holdings.quantity[i] != 0.0:
+            jump = max(jump, jump_of(market.price[i], market.last_close[i], market.volatility[i], limits))
+        ratio = market.volatility[i] / market.usual_volatility[i] if market.usual_volatility[i] > 0.0 else np.nan
+        if ratio >= 0.0:
+            stress[known] = ratio
+            known += 1
+    stale_fraction = stale / n if n > 0 else 0.0
+    median = float(np.median(stress[:known])) if known >= limits.least_symbols else np.nan
+    soft = 0
+    if n >= limits.least_symbols and stale_fraction > limits.max_stale_fraction:
+        soft |= 1 << _STALE_DATA
+    if median > limits.market_volatility_multiple:
+        soft |= 1 << _EXTREME_VOLATILITY
+    reading = Reading(
+        now, money.equity, marked, money.baseline, flat, is_open, jump, venue.tripped | soft, venue.lasting | soft
+    )
+    doubt = doubt_of(reading, limits)
+    return Measures(marked, gross, taken, flat, is_open, stale_fraction, median, jump, doubt), reading
+
+
+@njit(cache=True)
+def _is_extreme(i: int, market: Market, limits: RiskLimits) -> bool:
+    """Whether a symbol moves far more than usual: in its volatility, or since its last close."""
+    usual = market.usual_volatility[i]
+    bound = usual if usual > 0.0 and usual < np.inf else limits.assumed_volatility_fraction
+    calm = market.volatility[i] <= limits.symbol_volatility_multiple * max(bound, limits.least_volatility_fraction)
+    return not calm or jump_of(market.price[i], market.last_close[i], market.volatility[i], limits) != 0
 
 
 @njit(cache=True)
@@ -173,7 +267,9 @@ def _mark(market: Market, holdings: Holdings, money: Money, limits: RiskLimits) 
 
 
 @njit(cache=True)
-def _judge_holding(i: int, state: int, market: Market, holdings: Holdings, limits: RiskLimits, policy: Policy) -> int:
+def _judge_holding(
+    i: int, state: int, jump_believed: bool, market: Market, holdings: Holdings, limits: RiskLimits, policy: Policy
+) -> int:
     if holdings.pending_exit[i] > 0.0:
         return _EXIT_PENDING
     if state == HALTED:
@@ -184,6 +280,8 @@ def _judge_holding(i: int, state: int, market: Market, holdings: Holdings, limit
     if unusable != 0:
         return unusable
     price, entry = market.price[i], holdings.entry[i]
+    if not jump_believed and jump_of(price, market.last_close[i], market.volatility[i], limits) != 0:
+        return _DOUBTED
     known_entry = entry > 0.0 and entry < np.inf
     if known_entry and price <= entry * (1.0 - limits.stop_loss_fraction) * (1.0 + _BOUNDARY):
         return _STOP
@@ -220,9 +318,13 @@ def _judge_candidate(i: int, state: int, market: Market, holdings: Holdings, lim
         return _REDUCING if state == REDUCING else _HALTED
     if not (market.volatility[i] > 0.0 and market.volatility[i] < np.inf):
         return _NO_VOLATILITY
-    if holdings.exits_today[i] > 0.0:
-        return _TRADED
-    return _ENTRIES if holdings.entries_today[i] >= limits.max_entries_per_day else _BUY_SIGNAL
+    if _is_extreme(i, market, limits):
+        return _EXTREME
+    if holdings.disabled[i] > 0.0:
+        return _DISABLED
+    if holdings.entries_today[i] >= limits.max_entries_per_day:
+        return _ENTRIES
+    return _TRADED if holdings.exits_today[i] > 0.0 else _BUY_SIGNAL
 
 
 @njit(cache=True)

@@ -7,11 +7,12 @@ from datetime import datetime
 
 import numpy as np
 
-from app.domain.bar import BarSeries, Snapshot
+from app.domain.bar import BarSeries, Floats, Snapshot
 from app.domain.forecast import Forecast, NoForecast
 from app.engine.decision import MarketView
 
 VOLATILITY_SESSIONS = 20
+USUAL_SESSIONS = 100  # before those 20: together what a forecast is made from
 
 
 def market_view(
@@ -23,13 +24,16 @@ def market_view(
     forecasts: Mapping[str, Forecast | NoForecast],
     is_open: bool,
     volatility: Mapping[str, float] | None = None,
+    usual_volatility: Mapping[str, float] | None = None,
 ) -> MarketView:
     """Align everything on `symbols`; what is missing becomes NaN. bars: completed daily bars.
 
-    volatility: `daily_volatility` of those bars where the caller has it already, by symbol.
+    volatility, usual_volatility: of those bars where the caller has them already, by symbol.
     """
     if volatility is None:
         volatility = {symbol: daily_volatility(bars[symbol]) for symbol in symbols if symbol in bars}
+    if usual_volatility is None:
+        usual_volatility = {symbol: usual_daily_volatility(bars[symbol]) for symbol in symbols if symbol in bars}
     priced = [snapshots.get(symbol) for symbol in symbols]
     return MarketView(
         decided_at=decided_at,
@@ -41,12 +45,22 @@ def market_view(
         volatility=np.array([volatility.get(symbol, np.nan) for symbol in symbols], dtype=np.float64),
         tradable=np.full(len(symbols), 1.0 if is_open else 0.0),
         forecasts=dict(forecasts),
+        last_close=np.array([bars[s].close[-1] if s in bars and len(bars[s]) else np.nan for s in symbols], dtype=np.float64),
+        usual_volatility=np.array([usual_volatility.get(symbol, np.nan) for symbol in symbols], dtype=np.float64),
     )
 
 
 def daily_volatility(bars: BarSeries) -> float:
     """Sample standard deviation of the last 20 daily log returns; NaN with fewer bars or unusable closes."""
-    close = bars.close[-VOLATILITY_SESSIONS - 1 :]
-    if len(close) <= VOLATILITY_SESSIONS or not np.all(close > 0.0):
+    return _deviation(bars.close[-VOLATILITY_SESSIONS - 1 :], VOLATILITY_SESSIONS)
+
+
+def usual_daily_volatility(bars: BarSeries) -> float:
+    """The same of the 100 sessions before those; NaN with fewer bars or unusable closes."""
+    return _deviation(bars.close[-VOLATILITY_SESSIONS - USUAL_SESSIONS - 1 : -VOLATILITY_SESSIONS], USUAL_SESSIONS)
+
+
+def _deviation(close: Floats, sessions: int) -> float:
+    if len(close) <= sessions or not np.all(close > 0.0):
         return float("nan")
     return float(np.std(np.diff(np.log(close)), ddof=1))

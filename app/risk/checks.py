@@ -6,7 +6,7 @@ The compiled rules size in float64; here every limit is tested again in Decimal 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from app.domain.instrument import Instrument
@@ -20,7 +20,8 @@ class Room:
     """What the limits still leave; money in account currency.
 
     equity: the smaller of the venue's figure and our own mark. gross_value: holdings and open buys at worst price.
-    positions: symbols held or being bought. held: units that may still be sold, by symbol.
+    positions: symbols held or being bought. held: units that may still be sold, by symbol. prices: fresh ones, by symbol;
+    a symbol without one is not entered.
     """
 
     state: TradingState
@@ -29,6 +30,7 @@ class Room:
     buying_power: Decimal
     positions: frozenset[str]
     held: Mapping[str, Decimal]
+    prices: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def validate(order: Order, instrument: Instrument, room: Room, limits: RiskLimit
     if order.quantity != instrument.quantity_down(order.quantity):
         return Refusal("quantity_step", f"{order.quantity} is not on the step {instrument.quantity_step}")
     if order.purpose is Purpose.EXIT:
-        return _validate_exit(order, room)
+        return _validate_exit(order, room, limits)
     refusal = _entry_refusal(order, instrument, room, limits)
     if refusal:
         return refusal
@@ -58,12 +60,17 @@ def validate(order: Order, instrument: Instrument, room: Room, limits: RiskLimit
     return ValidatedOrder(order), left
 
 
-def _validate_exit(order: Order, room: Room) -> tuple[ValidatedOrder, Room] | Refusal:
+def _validate_exit(order: Order, room: Room, limits: RiskLimits) -> tuple[ValidatedOrder, Room] | Refusal:
     held = room.held.get(order.symbol, Decimal(0))
     if order.side is not Side.SELL or order.quantity > held:
         return Refusal("held_quantity", f"an exit may sell at most the {held} held, not {order.quantity}")
     if room.state is TradingState.HALTED:
         return Refusal("halted", "trading is halted")
+    price = room.prices.get(order.symbol)
+    if order.limit_price is not None and price is not None:
+        floor = price * (1 - _exact(limits.exit_collar_fraction))
+        if not order.limit_price >= floor:
+            return Refusal("price_collar", f"a sale at {order.limit_price} is below the collar of {price}")
     return ValidatedOrder(order), replace(room, held={**room.held, order.symbol: held - order.quantity})
 
 
@@ -76,7 +83,10 @@ def _entry_refusal(order: Order, instrument: Instrument, room: Room, limits: Ris
         return Refusal("one_entry", "the symbol is already held or being bought")
     value, equity = _worst_value(order), room.equity
     at_risk = (order.limit_price - order.stop_loss_price) * order.quantity
+    price = room.prices.get(order.symbol, Decimal(0))
+    ceiling = price * (1 + _exact(limits.price_collar_fraction))
     rules = (
+        ("price_collar", order.limit_price <= ceiling, f"{order.limit_price} is above the collar of a fresh price, {price}"),
         ("tradable", instrument.tradable, "the instrument is not tradable"),
         ("minimum_notional", value >= instrument.minimum_notional, f"{value} is below {instrument.minimum_notional}"),
         (

@@ -5,7 +5,7 @@ Completed daily bars are fetched once a session and kept in the database; everyt
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from app.domain.instrument import Instrument
 from app.domain.order import Fill, ValidatedOrder, VenueOrder
 from app.domain.portfolio import Position
 from app.domain.ports import Account, Broker, Clock, MarketData, VenueClock
+from app.domain.trading_state import VenueHealth
 from app.runtime.calendar import TradingCalendar
 from app.services.database_service import DatabaseService
 
@@ -33,7 +34,7 @@ class Venue(Broker, Protocol):
 class AlpacaService:
     """Venue calls and market data (S0-33). Stateless but for what is constant within a session.
 
-    mode: simulated, paper or live."""
+    mode: simulated, paper or live. health: how this process's calls to the venue fared lately."""
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class AlpacaService:
         symbols: Sequence[str],
         mode: str,
         url: str,
+        health: Callable[[], VenueHealth] = VenueHealth,
     ) -> None:
         self._broker = broker
         self._data = data
@@ -53,6 +55,7 @@ class AlpacaService:
         self._symbols = tuple(symbols)
         self.mode = mode
         self._url = url
+        self.health = health
         self._instruments: dict[str, Instrument] = {}
         self._history: tuple[datetime, dict[str, BarSeries]] | None = None
 

@@ -91,6 +91,7 @@ class Collector:
             entries_today=entries,
             exits_today=exits,
             reconciled=reconciled and not account.trading_blocked,
+            health=self._venue.health(),
         )
 
 

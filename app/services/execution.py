@@ -10,7 +10,7 @@ from datetime import datetime
 import structlog
 
 from app.domain.errors import OutcomeUnknown, Refused, TryAgain
-from app.domain.order import ValidatedOrder
+from app.domain.order import Purpose, ValidatedOrder
 from app.domain.order_report import reported_event
 from app.domain.order_state import OrderEvent
 from app.engine.decision import Decision
@@ -36,9 +36,18 @@ class Execution:
 class Executor:
     """Sends what was committed; the database is the ledger, so a crash at any line loses and doubles nothing."""
 
-    def __init__(self, *, venue: AlpacaService, database: DatabaseService, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        *,
+        venue: AlpacaService,
+        database: DatabaseService,
+        gate: Callable[[], str | None],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """gate: why no entry may be sent at this instant, or None."""
         self._venue = venue
         self._database = database
+        self._gate = gate
         self._sleep = sleep
 
     def execute(self, decision: Decision, *, cycle_id: str, now: datetime) -> Execution:
@@ -57,6 +66,11 @@ class Executor:
         order = validated.order
         bound = log.bind(client_order_id=order.client_order_id, symbol=order.symbol)
         if not self._database.claim_intent(order.client_order_id, cycle_id=cycle_id, now=now):
+            return "unsent"
+        forbidden = self._gate() if order.purpose is Purpose.ENTRY else None
+        if forbidden is not None:
+            self._database.settle_intent(order.client_order_id, OrderEvent.REJECT, error=f"not sent: {forbidden}")
+            bound.warning("order_stopped", reason=forbidden)
             return "unsent"
         try:
             answer = self._venue.submit(validated)

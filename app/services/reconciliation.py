@@ -34,12 +34,14 @@ _IN_FLIGHT = frozenset({OrderState.SENT, OrderState.UNKNOWN})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciled:
-    """The state of both books after comparing. differences: sentences, empty when they agree. fills: newly booked."""
+    """The state of both books after comparing. differences: sentences, empty when they agree. fills: newly booked.
+    adopted: our books were empty and the venue was not, so they begin with what was found there."""
 
     account: Account
     portfolio: Portfolio
     differences: tuple[str, ...]
     fills: int
+    adopted: bool = False
 
 
 class Reconciler:
@@ -67,9 +69,11 @@ class Reconciler:
         """The first meeting with this account: its cash and holdings are where our books begin."""
         self._database.open_account(account.account_id, account.cash, now)
         self._database.adopt_positions(list(held.values()), now)
-        for order in self._venue.open_orders():
+        resting = self._venue.open_orders()
+        for order in resting:
             self._database.adopt_order(order)
-        return Reconciled(account=account, portfolio=self._database.portfolio(), differences=(), fills=0)
+        found = bool(held or resting)
+        return Reconciled(account=account, portfolio=self._database.portfolio(), differences=(), fills=0, adopted=found)
 
     def _adopt(self, now: datetime) -> int:
         unsettled = self._database.unsettled_intents()

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from app.domain.bar import Snapshot
-from app.domain.errors import AlphaTraderError, NotFound
+from app.domain.errors import AlphaTraderError, NotFound, VenueError
 from app.domain.forecast import Forecaster
 from app.domain.portfolio import Portfolio
 from app.domain.ports import Clock, VenueClock
@@ -33,6 +33,7 @@ from app.services.database_service import DatabaseService
 from app.services.execution import Execution, Executor
 from app.services.reconciliation import Reconciled, Reconciler
 from app.services.risk_manager import RiskManager
+from app.services.risk_status import READINGS
 
 log = structlog.get_logger()
 
@@ -75,7 +76,7 @@ class TradingService:
             venue=venue, forecaster=forecaster, database=database, symbols=symbols, limits=limits, policy=policy
         )
         self._reconciler = Reconciler(venue=venue, database=database)
-        self._executor = Executor(venue=venue, database=database)
+        self._executor = Executor(venue=venue, database=database, gate=risk.entries_forbidden)
 
     def prepare(self) -> None:
         """Pay the price of a first cycle in advance: calendar, trading rules, models, compiled rules. Writes nothing but
@@ -145,6 +146,8 @@ class TradingService:
         except AlphaTraderError as error:
             log.warning("cycle_failed", code=error.code, error=error.message)
             self._database.enqueue_alert("cycle", f"Cycle {cycle_id} failed: {error.message}")
+            if isinstance(error, VenueError):
+                self._risk.venue_lost(error.message)
             report = CycleReport(cycle_id=cycle_id, outcome="failed", detail=f"{error.code}: {error.message}")
         except Exception as error:
             report = CycleReport(cycle_id=cycle_id, outcome="failed", detail=f"{type(error).__name__}: {error}")
@@ -161,7 +164,7 @@ class TradingService:
         self._database.expire_ready_intents(before_cycle=cycle_id)
         with watch.stage("reconcile"):
             books = self._reconciler.reconcile(now)
-        state = self._risk.current(books.account, _session(now), now)
+        state = self._risk.current(books.account, _session(now), now, adopted=books.adopted)
         agree = not books.differences
         inputs = self._collector.collect(
             cycle_id, venue_clock, books.account, books.portfolio, state, reconciled=agree, watch=watch
@@ -170,7 +173,8 @@ class TradingService:
             decision = _decide(inputs)
         with watch.stage("commit"):
             expires_at = slot + timedelta(seconds=self._cycle_seconds)
-            self._database.record_decision(cycle_id, decision, inputs=to_json(inputs), orders_expire_at=expires_at)
+            seen = to_json(inputs) | {READINGS: decision.readings}
+            self._database.record_decision(cycle_id, decision, inputs=seen, orders_expire_at=expires_at)
             self._risk.mirror(decision.risk)
             if books.differences and state == decision.risk:
                 log.warning("books_differ", differences=books.differences)

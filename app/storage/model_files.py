@@ -29,7 +29,8 @@ from app.domain.errors import InvalidInput
 from app.learning.features import FEATURE_NAMES
 from app.learning.model import ModelRefused, PublishedModel, Scores, StoredMember, TrainedModel
 from app.learning.parameters import EnsembleParams
-from app.storage.whole_file import file_name, symbol_of, sync_directory, write_synced
+from app.runtime.whole_file import sync_directory, write_synced
+from app.storage.file_names import file_name, symbol_of
 
 FORMAT = 1
 _MANIFEST = "manifest.json"

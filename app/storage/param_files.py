@@ -11,7 +11,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from app.domain.errors import InvalidInput
 from app.learning.model import ParamChoice, TunedParams
 from app.learning.parameters import DEFAULT_PARAMS, EnsembleParams
-from app.storage.whole_file import file_name, replace_file
+from app.runtime.whole_file import replace_file
+from app.storage.file_names import file_name
 
 _MOST_BYTES = 64 * 1024
 

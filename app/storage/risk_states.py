@@ -23,7 +23,8 @@ def current(connection: Connection) -> RiskState | None:
     if row is None:
         return None
     values = {name: value for name, value in row.items() if name != "id"}
-    return RiskState(**{**values, "trading_state": TradingState[row["trading_state"]]})
+    words = {"trading_state": TradingState[row["trading_state"]], "disabled_symbols": tuple(row["disabled_symbols"].split())}
+    return RiskState(**{**values, **words})
 
 
 def save(
@@ -85,4 +86,4 @@ def history(connection: Connection, limit: int) -> list[RiskEvent]:
 
 def _values(state: RiskState) -> dict[str, Any]:
     values = {item.name: getattr(state, item.name) for item in fields(state)}
-    return {**values, "trading_state": state.trading_state.name}
+    return {**values, "trading_state": state.trading_state.name, "disabled_symbols": " ".join(state.disabled_symbols)}

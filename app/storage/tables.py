@@ -177,6 +177,9 @@ RISK_STATE = Table(
     Column("baseline_session", Words, nullable=False),
     Column("high_water_equity", ExactDecimal, nullable=False),
     Column("suspected_at", Instant),
+    Column("steady_readings", Integer, nullable=False, server_default="3"),
+    Column("doubted_equity", ExactDecimal),
+    Column("disabled_symbols", Words, nullable=False, server_default=""),  # apart by spaces
 )
 
 RISK_EVENTS = Table(

@@ -72,6 +72,10 @@ class Services(Protocol):
         """TradingService."""
 
     @property
+    def kill(self) -> Any:
+        """KillSwitch."""
+
+    @property
     def backtests(self) -> Any:
         """BacktestService."""
 
@@ -130,6 +134,7 @@ def _prepare(**_: object) -> None:
     die_with_parent()  # a pool child whose worker was killed would go on alone, with its task
     if os.environ.get("ALPHA_TRADER_ROLE") == PREPARED_ROLE:
         with contextlib.suppress(VenueError):  # a venue that is away now is asked again by the first cycle
+            services().kill.watch()
             services().trading.prepare()
 
 

@@ -189,6 +189,16 @@ class RiskStatus(Open):
     trading_state: str
 
 
+class Killed(Answer):
+    """What the kill switch did. cancelled: the venue's ids of the entries it asked to cancel."""
+
+    reason: str
+    file_written: bool
+    recorded: bool = Field(description="The database holds the halt too; else the next cycle writes it")
+    cancelled: list[str]
+    faults: list[str]
+
+
 class Dashboard(Answer):
     """Everything a dashboard shows. A part that could not be read is null, and `faults` says why."""
 

@@ -57,8 +57,20 @@ class Risk(Protocol):
         """Stop taking risk now."""
         ...
 
-    def resume(self, actor: str) -> object:
-        """Trade again. Conflict: a limit still forbids it."""
+    def resume(self, actor: str, reason: str = "", *, accept_losses: bool = False) -> object:
+        """Trade again. Conflict: a limit still forbids it, or the kill switch asks for a reason."""
+        ...
+
+    def enable(self, symbol: str, actor: str, reason: str = "") -> object:
+        """Allow entries in a disabled symbol. Conflict: it is not disabled."""
+        ...
+
+
+class Kill(Protocol):
+    """The kill switch."""
+
+    def engage(self, actor: str, reason: str) -> object:
+        """Throw it: file, database, cancels. Never raises for what does not answer."""
         ...
 
 
@@ -113,6 +125,8 @@ class Services(Protocol):
     def trading(self) -> Trading: ...  # noqa: D102
     @property
     def risk(self) -> Risk: ...  # noqa: D102
+    @property
+    def kill(self) -> Kill: ...  # noqa: D102
     @property
     def database(self) -> Records: ...  # noqa: D102
     @property

@@ -67,6 +67,33 @@ class EmptyBody(Body):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]
 
 
+Reason = Annotated[str, StringConstraints(max_length=500), Field(description="For the audit trail")]
+
+
+class ResumeBody(Body):
+    """No body, or why trading may go on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]
+
+    reason: Reason = ""
+    accept_losses: bool = Field(False, description="Count losses from the newest equity on, where a loss limit still holds")
+
+
+class KillBody(Body):
+    """No body, or why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]
+
+    reason: Reason = "no reason given"
+
+
+class EnableBody(Body):
+    """Which symbol, and why."""
+
+    symbol: Symbol
+    reason: Reason = ""
+
+
 class Credentials(Body):
     """Name and password of the operator."""
 

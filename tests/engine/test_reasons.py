@@ -80,6 +80,12 @@ ROWS = [
     (Reason.TRADED_TODAY, alone(GOOD, book_of(exits_today={"A": 1}))),
     (Reason.ENTRIES_TODAY, alone(GOOD, book_of(entries_today={"A": 3}))),
     (Reason.EXACT_CHECK, None),
+    (Reason.SYMBOL_DISABLED, alone(GOOD, book_of(risk=risk_of(disabled_symbols=("A",))))),
+    (Reason.EXTREME_VOLATILITY, alone(replace(GOOD, volatility=0.0501, usual_volatility=0.01))),
+    (Reason.EXTREME_VOLATILITY, alone(replace(GOOD, volatility=0.126))),
+    (Reason.EXTREME_VOLATILITY, alone(replace(GOOD, last_close=70.0))),
+    (Reason.PRICE_DOUBTED, owning(Quote(price=1.0, last_close=100.0))),
+    (Reason.PRICE_DOUBTED, owning(Quote(price=1000.0, last_close=100.0))),
 ]
 
 

@@ -147,8 +147,12 @@ def test_an_absurd_equity_stops_entries_and_sells_nothing(equity: str) -> None:
         assert decision.risk.trading_state is TradingState.REDUCING
         assert decision.risk.cause == "equity_unreliable"
         assert decision.risk.high_water_equity == CAPITAL
-    sane = decided(quotes, losing("1", risk=again.risk)[1], at=NOW + timedelta(minutes=20))
-    assert sane.risk.trading_state is TradingState.ACTIVE
+    risk = again.risk
+    for number in range(3):
+        sane = decided(quotes, losing("1", risk=risk)[1], at=NOW + timedelta(minutes=20 + 10 * number))
+        assert sane.risk.trading_state is (TradingState.ACTIVE if number == 2 else TradingState.REDUCING)
+        risk = sane.risk
+    assert sane.risk.cause == "reading_recovered"
     assert orders_by_symbol(sane).keys() == {"B"}
 
 

@@ -34,6 +34,8 @@ class Quote:
     age: float = 1.0
     volatility: float = 0.02
     tradable: float = 1.0
+    last_close: float = float("nan")
+    usual_volatility: float = float("nan")
     instrument: Instrument | None = field(default_factory=lambda: Instrument(symbol="?"))
 
 
@@ -62,6 +64,8 @@ def view_of(quotes: Mapping[str, Quote], at: datetime = NOW) -> MarketView:
         volatility=np.array([q.volatility for q in rows], dtype=np.float64),
         tradable=np.array([q.tradable for q in rows], dtype=np.float64),
         forecasts={s: forecast(s, q) for s, q in quotes.items()},
+        last_close=np.array([q.last_close for q in rows], dtype=np.float64),
+        usual_volatility=np.array([q.usual_volatility for q in rows], dtype=np.float64),
     )
 
 

@@ -24,6 +24,7 @@ ROOM = Room(
     buying_power=Decimal(100_000),
     positions=frozenset(),
     held={"A": Decimal(10)},
+    prices={"A": Decimal(100)},
 )
 ENTRY = Order(
     client_order_id="x",
@@ -84,6 +85,25 @@ def test_terms_that_are_refused(order: Order, name: str) -> None:
     assert rule(order) == name
 
 
+@pytest.mark.parametrize(
+    ("order", "name"),
+    [
+        (replace(ENTRY, quantity=Decimal(10), limit_price=Decimal("100.50")), None),
+        (replace(ENTRY, quantity=Decimal(10), limit_price=Decimal("100.51")), "price_collar"),
+        (replace(ENTRY, symbol="B"), "price_collar"),  # no fresh price
+        (replace(EXIT, type=OrderType.LIMIT, limit_price=Decimal("95.00")), None),
+        (replace(EXIT, type=OrderType.LIMIT, limit_price=Decimal("94.99")), "price_collar"),
+        (replace(EXIT, type=OrderType.LIMIT, limit_price=Decimal("200")), None),
+    ],
+)
+def test_prices_beyond_the_collar_are_refused(order: Order, name: str | None) -> None:
+    assert rule(order) == name
+
+
+def test_an_exit_at_the_market_needs_no_price() -> None:
+    assert rule(EXIT, replace(ROOM, prices={})) is None
+
+
 def test_risk_per_trade_at_its_boundary() -> None:
     assert rule(replace(ENTRY, stop_loss_price=Decimal(90))) is None
 
@@ -113,7 +133,7 @@ def test_a_run_of_entries_never_takes_more_than_there_is(wishes: list[tuple[int,
             stop_loss_price=price * Decimal("0.95"),
             take_profit_price=price * Decimal("1.1"),
         )
-        answer = validate(order, INSTRUMENT, room, LIMITS)
+        answer = validate(order, INSTRUMENT, replace(room, prices={f"S{i}": price}), LIMITS)
         if isinstance(answer, Refusal):
             continue
         validated, room = answer

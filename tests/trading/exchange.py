@@ -125,10 +125,17 @@ def build_system(
     )
     placed: Broker = wrap(broker) if wrap else broker
     venue = AlpacaService(
-        broker=placed, data=data, database=database, clock=clock, symbols=symbols, mode="simulated", url=exchange.url
+        broker=placed,
+        data=data,
+        database=database,
+        clock=clock,
+        symbols=symbols,
+        mode="simulated",
+        url=exchange.url,
+        health=wire.health,
     )
     limits = limits or RiskLimits()
-    risk = RiskManager(database=database, limits=limits, mirror=directory / "risk_state.json", clock=clock)
+    risk = RiskManager(database=database, limits=limits, state_dir=directory, clock=clock, health=venue.health)
     trading = TradingService(
         venue=venue,
         forecaster=forecaster,

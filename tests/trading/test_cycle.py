@@ -263,8 +263,7 @@ def test_an_unexplained_difference_stops_entries_and_says_so(
     assert (state.trading_state, state.cause) == (TradingState.REDUCING, "equity_unreliable")
     assert any("differ" in message.message for message in ledger_database.outbox_pending())
     wrapped[0].forgets = False
-    (report,) = system.cycles(1)
-    assert report.orders == 1
+    assert [report.orders for report in system.cycles(3)] == [0, 0, 1]  # three believable readings end the doubt
     assert len(ledger_database.portfolio().positions) == 2
 
 

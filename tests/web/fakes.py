@@ -189,11 +189,23 @@ class FakeRisk:
         self.actors.append(actor)
         self.state = TradingState.HALTED
 
-    def resume(self, actor: str) -> None:
+    def enable(self, symbol: str, actor: str, reason: str = "") -> None:
+        self.actors.append(f"{actor} {symbol} {reason}")
+
+    def resume(self, actor: str, reason: str = "", *, accept_losses: bool = False) -> None:
         if self.forbidden:
             raise Conflict("the daily loss limit holds until tomorrow", code="limit_holds", until=NOW)
         self.actors.append(actor)
         self.state = TradingState.ACTIVE
+
+
+class FakeKill:
+    def __init__(self) -> None:
+        self.thrown: list[tuple[str, str]] = []
+
+    def engage(self, actor: str, reason: str) -> dict[str, Any]:
+        self.thrown.append((actor, reason))
+        return {"reason": reason, "file_written": True, "recorded": True, "cancelled": ["v-1"], "faults": []}
 
 
 class FakeDatabase:
@@ -287,6 +299,7 @@ class FakeServices:
     alpaca: FakeVenue = field(default_factory=FakeVenue)
     trading: FakeTrading = field(default_factory=FakeTrading)
     risk: FakeRisk = field(default_factory=FakeRisk)
+    kill: FakeKill = field(default_factory=FakeKill)
     database: FakeDatabase = field(default_factory=FakeDatabase)
     ai: FakeModels = field(default_factory=FakeModels)
     tasks: FakeQueue = field(init=False)

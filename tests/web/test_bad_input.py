@@ -23,6 +23,7 @@ BODY_ROUTES = (
     "/api/trading/auto/start",
     "/api/risk/halt",
     "/api/risk/resume",
+    "/api/risk/kill",
 )
 GOOD_BACKTEST: dict[str, Any] = {"symbols": ["AAPL"], "days": 90, "initial_capital": 100000}
 

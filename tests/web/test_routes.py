@@ -36,6 +36,9 @@ ROUTES = [
     ("GET", "/api/risk/status", None, 200, answers.RiskStatus),
     ("POST", "/api/risk/halt", None, 200, answers.RiskStatus),
     ("POST", "/api/risk/resume", {}, 200, answers.RiskStatus),
+    ("POST", "/api/risk/resume", {"reason": "looked at", "accept_losses": True}, 200, answers.RiskStatus),
+    ("POST", "/api/risk/kill", {"reason": "odd fills"}, 200, answers.Killed),
+    ("POST", "/api/risk/enable", {"symbol": "AAPL"}, 200, answers.RiskStatus),
     ("GET", "/api/dashboard/all_data", None, 200, answers.Dashboard),
     ("GET", "/api/test/connection", None, 200, answers.Connection),
     ("GET", "/api/tasks", None, 200, answers.Tasks),
@@ -141,6 +144,15 @@ def test_halting_and_resuming_names_the_actor(client: Any, services: FakeService
     refused = client.post("/api/risk/resume")
     assert refused.status_code == 409
     assert refused.json["error"]["details"]["until"] == "2026-03-04T15:30:00Z"
+
+
+def test_the_kill_switch_takes_its_reason_and_its_actor(client: Any, services: FakeServices) -> None:
+    assert client.post("/api/risk/kill", json={"reason": "odd fills"}).json["cancelled"] == ["v-1"]
+    assert client.post("/api/risk/kill").status_code == 200
+    assert services.kill.thrown == [("admin", "odd fills"), ("admin", "no reason given")]
+    assert client.post("/api/risk/kill", json={"reason": 5}).status_code == 400
+    assert client.post("/api/risk/kill", json={"reason": "x" * 501}).status_code == 400
+    assert len(services.kill.thrown) == 2
 
 
 @pytest.mark.parametrize(
