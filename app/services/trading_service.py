@@ -23,6 +23,7 @@ from app.domain.records import ClaimOutcome, EquityPoint
 from app.engine.decision import Decision, SymbolRecord
 from app.engine.recording import Inputs, to_json
 from app.risk.limits import Policy, RiskLimits
+from app.risk.reservations import Capacity
 from app.runtime import metrics
 from app.runtime.calendar import midnight_new_york, session_day
 from app.runtime.owner import is_alive, this_process
@@ -170,7 +171,9 @@ class TradingService:
             decision = _decide(inputs)
         with watch.stage("commit"):
             expires_at = slot + timedelta(seconds=self._cycle_seconds)
-            self._database.record_decision(cycle_id, decision, inputs=to_json(inputs), orders_expire_at=expires_at)
+            self._database.record_decision(
+                cycle_id, decision, inputs=to_json(inputs), capacity=_capacity(inputs), orders_expire_at=expires_at
+            )
             self._risk.mirror(decision.risk)
             if books.differences and state == decision.risk:
                 log.warning("books_differ", differences=books.differences)
@@ -225,6 +228,16 @@ def _decide(inputs: Inputs) -> Decision:
     from app.engine.decide import decide  # the compiled rules weigh 100 MB: only a process that decides loads them
 
     return decide(inputs.view, inputs.book, inputs.context, inputs.limits, inputs.policy)
+
+
+def _capacity(inputs: Inputs) -> Capacity:
+    prices = zip(inputs.view.symbols, inputs.view.price.tolist(), strict=True)
+    return Capacity(
+        equity=inputs.book.equity,
+        buying_power=inputs.book.buying_power,
+        prices={symbol: Decimal(repr(price)) for symbol, price in prices if price > 0.0},
+        limits=inputs.limits,
+    )
 
 
 def _closed(clock: VenueClock) -> str:
