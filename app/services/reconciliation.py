@@ -26,7 +26,10 @@ from app.services.order_lookup import OrderLookup, is_in_flight
 
 log = structlog.get_logger()
 
-FILL_OVERLAP = timedelta(seconds=5)
+# Venues list executions late and out of order. Where the books differ, the look back is longer.
+FILL_OVERLAP = timedelta(minutes=10)
+FILL_SEARCH = timedelta(days=3)
+ATTRIBUTION_PERIOD = timedelta(days=1)
 PENDING_PATIENCE = timedelta(minutes=5)
 
 
@@ -58,7 +61,7 @@ class Reconciler:
         differences = self._compare(account, held)
         if differences:  # a fill may have come between the readings: look once more before raising an alarm
             account, held = self._venue.account(), self._venue.positions()
-            booked += self._adopt(now)
+            booked += self._adopt(now, FILL_SEARCH)
             differences = self._compare(account, held)
         return Reconciled(account=account, portfolio=self._database.portfolio(), differences=differences, fills=booked)
 
@@ -70,7 +73,7 @@ class Reconciler:
             self._database.adopt_order(order)
         return Reconciled(account=account, portfolio=self._database.portfolio(), differences=(), fills=0)
 
-    def _adopt(self, now: datetime) -> int:
+    def _adopt(self, now: datetime, overlap: timedelta = FILL_OVERLAP) -> int:
         self._database.read_back_answers()
         self._database.expire_stale_intents(now)
         unsettled = self._database.unsettled_intents()
@@ -89,18 +92,27 @@ class Reconciler:
                 self._lookup.find(intent.client_order_id, now, listed=False)
         self._adopt_strangers(unsettled, seen, at_venue)
         self._note_pending(unsettled, at_venue, now)
-        booked = self._database.book_fills(self._venue.fills(self._fills_since()))
+        booked = self._database.book_fills(self._venue.fills(self._fills_since(overlap)))
         for fill in booked:
             metrics.observe_fill(fill.side, fill.quantity * fill.price)
+        self._attribute(now)
         return len(booked)
 
-    def _fills_since(self) -> datetime:
+    def _attribute(self, now: datetime) -> None:
+        """Executions of orders that came and went between two looks: a leg, or a person's trade."""
+        unknown = self._database.unknown_orders_filled(now - ATTRIBUTION_PERIOD)
+        if unknown:
+            for order in self._venue.closed_orders(min(unknown.values()) - ATTRIBUTION_PERIOD):
+                if order.venue_order_id in unknown:
+                    self._database.adopt_order(order)
+
+    def _fills_since(self, overlap: timedelta) -> datetime:
         latest = self._database.latest_fill_time()
         opened = self._database.account()
         start = latest or (opened.opened_at if opened else None)
         if start is None:
             raise RuntimeError("fills are read only after the books are opened")
-        return start - FILL_OVERLAP if latest else start
+        return start - overlap if latest else start
 
     def _adopt_strangers(
         self, unsettled: Iterable[IntentRecord], seen: dict[str, list[VenueOrder]], at_venue: dict[str, VenueOrder]

@@ -45,6 +45,14 @@ def latest_time(connection: Connection) -> datetime | None:
     return newest
 
 
+def of_unknown_orders(connection: Connection, since: datetime) -> dict[str, datetime]:
+    """Venue ids of orders we do not know that had executions since then, each with the time of the first."""
+    known = select(VENUE_ORDER_IDS.c.venue_order_id)
+    query = select(FILLS.c.venue_order_id, func.min(FILLS.c.filled_at)).group_by(FILLS.c.venue_order_id)
+    rows = connection.execute(query.where(FILLS.c.filled_at >= since, FILLS.c.venue_order_id.not_in(known)))
+    return {row[0]: row[1] for row in rows}
+
+
 def listing(connection: Connection, *, limit: int, symbol: str | None) -> list[FillRecord]:
     """Newest first, each with the order it belongs to."""
     query = (

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from app.domain.errors import NotFound
 from app.domain.order import Order
@@ -17,6 +17,16 @@ from app.domain.records import CycleState, IntentOrigin, IntentRecord
 from app.storage.tables import CYCLES, INTENTS, VENUE_ORDER_IDS
 
 _ROW = [column for column in INTENTS.c if column.name != "id"]
+# Built once: the statements are run many times, and building one takes longer than running it.
+_INTENTS = select(*_ROW)
+_NAMED = _INTENTS.where(INTENTS.c.client_order_id == bindparam("name"))
+_KNOWN_AS = _INTENTS.join(VENUE_ORDER_IDS, VENUE_ORDER_IDS.c.client_order_id == INTENTS.c.client_order_id).where(
+    VENUE_ORDER_IDS.c.venue_order_id == bindparam("name")
+)
+_UNSETTLED = _INTENTS.where(INTENTS.c.state.not_in(TERMINAL)).order_by(INTENTS.c.id)
+_MAY_STILL_FILL = _INTENTS.where(
+    or_(INTENTS.c.state.not_in(TERMINAL), INTENTS.c.filled_quantity != INTENTS.c.booked_quantity)
+).order_by(INTENTS.c.id)
 _ORDER = (
     "client_order_id", "symbol", "side", "quantity", "purpose", "reason", "type", "time_in_force", "limit_price",
     "stop_price", "take_profit_price", "stop_loss_price",
@@ -25,7 +35,7 @@ _ORDER = (
 
 def find(connection: Connection, client_order_id: str) -> IntentRecord | None:
     """The intent with this id, if there is one."""
-    row = connection.execute(select(*_ROW).where(INTENTS.c.client_order_id == client_order_id)).mappings().one_or_none()
+    row = connection.execute(_NAMED, {"name": client_order_id}).mappings().one_or_none()
     return None if row is None else IntentRecord(**row)
 
 
@@ -39,19 +49,18 @@ def one(connection: Connection, client_order_id: str) -> IntentRecord:
 
 def by_venue_id(connection: Connection, venue_order_id: str) -> IntentRecord | None:
     """The intent the venue knows, or once knew, under this id, if there is one."""
-    query = select(VENUE_ORDER_IDS.c.client_order_id).where(VENUE_ORDER_IDS.c.venue_order_id == venue_order_id)
-    name = connection.execute(query).scalar_one_or_none()
-    return None if name is None else one(connection, name)
+    row = connection.execute(_KNOWN_AS, {"name": venue_order_id}).mappings().one_or_none()
+    return None if row is None else IntentRecord(**row)
 
 
 def unsettled(connection: Connection) -> list[IntentRecord]:
     """Intents that may still change, in the order they were decided."""
-    return _list(connection, select(*_ROW).where(INTENTS.c.state.not_in(TERMINAL)).order_by(INTENTS.c.id))
+    return _list(connection, _UNSETTLED)
 
 
 def listing(connection: Connection, *, limit: int, symbol: str | None, cycle_id: str | None) -> list[IntentRecord]:
     """Newest first."""
-    query = select(*_ROW).order_by(INTENTS.c.id.desc()).limit(limit)
+    query = _INTENTS.order_by(INTENTS.c.id.desc()).limit(limit)
     if symbol is not None:
         query = query.where(INTENTS.c.symbol == symbol)
     if cycle_id is not None:
@@ -61,8 +70,7 @@ def listing(connection: Connection, *, limit: int, symbol: str | None, cycle_id:
 
 def may_still_fill(connection: Connection) -> list[IntentRecord]:
     """Intents with something reserved: not ended yet, or ended with executions reported that are not booked yet."""
-    unbooked = INTENTS.c.filled_quantity != INTENTS.c.booked_quantity
-    return _list(connection, select(*_ROW).where(or_(INTENTS.c.state.not_in(TERMINAL), unbooked)).order_by(INTENTS.c.id))
+    return _list(connection, _MAY_STILL_FILL)
 
 
 def arm(

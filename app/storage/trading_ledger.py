@@ -268,6 +268,10 @@ class TradingLedger:
         """When the newest booked execution happened, venue time."""
         return self._db.read(fills.latest_time)
 
+    def unknown_orders_filled(self, since: datetime) -> dict[str, datetime]:
+        """Venue ids of orders we do not know that had executions at or after `since`, each with the time of the first."""
+        return self._db.read(lambda c: fills.of_unknown_orders(c, since))
+
     def entries_and_exits(self, since: datetime) -> tuple[dict[str, int], dict[str, int]]:
         """Per symbol: how many entry, and how many exit orders (legs too) had an execution at or after `since`."""
         return self._db.read(lambda c: fills.orders_filled(c, since))

@@ -4,9 +4,11 @@ Revision: order_safety
 """
 
 from decimal import Decimal
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.types import TypeEngine
 
 from app.storage.columns import ExactDecimal, Instant, Words
 
@@ -15,7 +17,7 @@ down_revision = "initial"
 branch_labels = None
 depends_on = None
 
-_ADDED = {
+_ADDED: dict[str, TypeEngine[Any]] = {
     "source": Words(),
     "booked_quantity": ExactDecimal(),
     "missed_at": Instant(),
