@@ -22,7 +22,8 @@ from sqlalchemy import event
 
 from app.domain.errors import AlphaTraderError
 from app.domain.order import Order, OrderType, Purpose, Side, TimeInForce, ValidatedOrder, exit_client_order_id
-from app.domain.records import ClaimOutcome, IntentOrigin
+from app.domain.order_state import OrderState
+from app.domain.records import ClaimOutcome, CycleState, IntentOrigin
 from app.domain.trading_state import RiskState, TradingState
 from app.engine.decision import Decision
 from app.risk.limits import RiskLimits
@@ -96,7 +97,8 @@ class Process:
     def __init__(self, world: World) -> None:
         self.storage = world.bench.storage
         self.storage.close()
-        self.ledger: Any = Tap(DatabaseService(self.storage, world.wall), world.at_call)
+        self.untapped = DatabaseService(self.storage, world.wall)
+        self.ledger: Any = Tap(self.untapped, world.at_call)
         self.service: Any = AlpacaService(
             broker=Tap(world.venue, world.at_venue), data=None, database=self.ledger, clock=world.wall, symbols=SYMBOLS,
             mode="simulated", url="",
@@ -117,6 +119,7 @@ class World:
         prices = {symbol: Decimal(self.dice.randint(20, 400)) for symbol in SYMBOLS}
         self.venue = Venue(self.dice, START, CASH, prices, LIMITS)
         self.venue.lock = self.lock
+        self.venue.may_be_posted = self.is_claimed
         self.cycles = 0
         self.kills = 0
         self.fuse: tuple[str, int] | None = None
@@ -127,6 +130,13 @@ class World:
 
     def seconds(self) -> float:
         return self.venue.now.timestamp()
+
+    def is_claimed(self, order: Order) -> bool:
+        """Whether the ledger knows the order as being sent, by a cycle that still runs if it is one's."""
+        ledger = self.process.untapped
+        intent = ledger.intent(order.client_order_id)
+        running = intent.cycle_id is None or ledger.cycle(intent.cycle_id).state is CycleState.RUNNING
+        return intent.state is OrderState.SENT and running
 
     # --- what goes wrong between two steps
 
@@ -141,7 +151,7 @@ class World:
         self._burn("call")
         if self.calm or self.playing:
             return
-        chance = self.dice.random()
+        chance = self.dice.random() / (5 if point == "after claim_intent" else 1)
         if chance < 0.03:
             self.venue.trade(0.3)
         elif chance < 0.05:
@@ -247,7 +257,7 @@ class World:
                 orders.append(self._exit(f"{cycle_id}-{symbol}-x", symbol, position.quantity))
                 cancels += self._legs_of(process, symbol) if self.dice.random() < 0.8 else []
         for symbol in self.dice.sample(SYMBOLS, self.dice.choice([0, 1, 2, 4])):
-            orders.append(self._entry(f"{cycle_id}-{symbol}-e", symbol))
+            orders.append(self.entry(f"{cycle_id}-{symbol}-e", symbol))
         stale = [
             one.client_order_id
             for one in process.ledger.unsettled_intents()
@@ -272,7 +282,7 @@ class World:
             order = self._exit(name, symbol, held[symbol].quantity)
             cancels = self._legs_of(process, symbol)
         else:
-            order = self._entry(f"by-hand-{self.dice.random()}", symbol)
+            order = self.entry(f"by-hand-{self.dice.random()}", symbol)
         until = now + timedelta(seconds=60)
         for _ in range(self.dice.choice([1, 2])):  # the request may come twice
             ledger.commit_orders(
@@ -281,10 +291,12 @@ class World:
             process.executor.send([order], cancels=cancels, cycle_id=None, now=now)
 
     def _next_cycle_elsewhere(self) -> None:
-        """Our process is held up for so long that another one takes over."""
-        self.venue.pass_time(900)
-        self.wall.forward(900)
-        self._cycle(Process(self))
+        """Our process is held up for so long that another one takes over, and gives up what it cannot explain."""
+        process = Process(self)
+        for _ in range(self.dice.choice([1, 2])):
+            self.venue.pass_time(900)
+            self.wall.forward(900)
+            self._cycle(process)
 
     def _stream(self) -> None:
         """Executions and old reports, as a stream that reconnects would tell them."""
@@ -298,7 +310,7 @@ class World:
         for report in self.dice.sample(known, min(len(known), 2)):
             ledger.adopt_order(report)
 
-    def _entry(self, name: str, symbol: str) -> ValidatedOrder:
+    def entry(self, name: str, symbol: str) -> ValidatedOrder:
         price = self.venue.prices[symbol]
         limit = (price * Decimal("1.005")).quantize(Decimal("0.01"))
         stop = (price * Decimal("0.95")).quantize(Decimal("0.01"))
@@ -370,6 +382,8 @@ class World:
             raise Broken(f"never explained: {unknown}")
         if left := self.process.storage.read(reserved):
             raise Broken(f"still reserved: {left}")
+        if early := [one.message for one in ledger.outbox_pending(10_000) if "counted as" in one.message]:
+            raise Broken(f"given up too early: {early}")
         sent = {name for name, one in intents.items() if one.attempt}
         if not set(venue.posts) <= sent or any(count > 1 for count in venue.posts.values()):
             raise Broken(f"posted {venue.posts}, claimed {sent}")

@@ -62,6 +62,7 @@ class Venue:
         self.answers = dict(ANSWERS)
         self.lag_seconds = 20.0
         self.lock: Callable[[], None] = lambda: None
+        self.may_be_posted: Callable[[Order], bool] = lambda _: True
         self._number = 0
 
     # --- what the product may ask
@@ -107,6 +108,8 @@ class Venue:
         self.posts[order.client_order_id] += 1
         if self.posts[order.client_order_id] > 1:
             raise Broken(f"{order.client_order_id} was posted twice")
+        if not self.may_be_posted(order):
+            raise Broken(f"{order.client_order_id} was posted when its time was over")
         how = self.dice.choices(list(self.answers), list(self.answers.values()))[0]
         if how in {"dropped", "busy"}:
             raise (TryAgain if how == "busy" else OutcomeUnknown)(how)
