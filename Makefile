@@ -1,6 +1,6 @@
 # Alpha Trader: `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test replay check lock clean
+.PHONY: help up test replay test-orders check lock clean
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
@@ -15,7 +15,7 @@ install = if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --python $(BIN
 	else $(BIN)/python -m pip install --quiet --require-hashes -r $(1); fi
 
 help: ## This list
-	@awk 'BEGIN {FS = ":.*## "; print "Alpha Trader\n"} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "; print "Alpha Trader\n"} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@printf '\nVariables of make up (all optional):\n'
 	@printf '  DATA=path      bars to replay, Parquet or CSV (symbol, timestamp, open, high, low, close, volume); default: a generated market\n'
 	@printf '  START=date     first day of the run, e.g. 2022-03-01; begins a new run and archives the saved one\n'
@@ -38,6 +38,10 @@ test: $(VENV)/.ready-dev ## Everything a change must pass: make check, then the 
 
 replay: $(VENV)/.ready-dev ## The long campaign: 20 trading days of real bars, every promise checked (needs the data)
 	@REPLAY_DAYS=$${REPLAY_DAYS:-20} $(BIN)/pytest tests/trading/test_replay.py
+
+test-orders: $(VENV)/.ready-dev ## The order path's long campaigns: SEEDS=10000 simulations and the races at full length
+	@SEEDS=$${SEEDS:-10000} LOST_ANSWERS=$${LOST_ANSWERS:-2000} FILLS=$${FILLS:-5000} RACES=$${RACES:-2000} TICKS=$${TICKS:-1000} \
+		$(BIN)/pytest -n 2 -s --timeout 7200 tests/orders
 
 check: $(VENV)/.ready-dev ## Lint, format, types and import rules
 	@$(BIN)/ruff check app tests

@@ -128,7 +128,7 @@ FILLS = Table(
     Column("commission", ExactDecimal, nullable=False),
     Column("filled_at", Instant, nullable=False),
     Column("booked_at", Instant, nullable=False),
-    Column("reverses", Words, unique=True),
+    Column("reverses", Words, index=True, unique=True),
     Index(None, "filled_at", "execution_id"),
     Index(None, "symbol", "filled_at"),
 )

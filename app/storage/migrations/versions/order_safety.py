@@ -19,7 +19,6 @@ depends_on = None
 
 _ADDED: dict[str, TypeEngine[Any]] = {
     "source": Words(),
-    "booked_quantity": ExactDecimal(),
     "missed_at": Instant(),
     "pending_since": Instant(),
     "told_at": Instant(),
@@ -27,9 +26,12 @@ _ADDED: dict[str, TypeEngine[Any]] = {
 
 
 def upgrade() -> None:
-    """Adds them, and derives from what is booked what can be derived."""
+    """Adds them, and derives from what is booked what can be derived. Nothing is rebuilt: other tables point at intents."""
     for name, kind in _ADDED.items():
         op.add_column("intents", sa.Column(name, kind, nullable=True))
+    op.add_column("intents", sa.Column("booked_quantity", ExactDecimal(), nullable=False, server_default="0"))
+    op.add_column("fills", sa.Column("reverses", Words(), nullable=True))
+    op.create_index(op.f("ix_fills_reverses"), "fills", ["reverses"], unique=True)
     op.create_table(
         "venue_order_ids",
         sa.Column("venue_order_id", Words(), nullable=False),
@@ -41,22 +43,15 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_venue_order_ids_client_order_id"), "venue_order_ids", ["client_order_id"])
     _derive(op.get_bind())
-    with op.batch_alter_table("intents") as intents:
-        intents.alter_column("booked_quantity", existing_type=ExactDecimal(), nullable=False)
-    with op.batch_alter_table("fills") as fills:
-        fills.add_column(sa.Column("reverses", Words(), nullable=True))
-        fills.create_unique_constraint(op.f("uq_fills_reverses"), ["reverses"])
 
 
 def downgrade() -> None:
     """Takes them away again; orders changed at the venue then count as two."""
-    with op.batch_alter_table("fills") as fills:
-        fills.drop_constraint(op.f("uq_fills_reverses"), type_="unique")
-        fills.drop_column("reverses")
     op.drop_table("venue_order_ids")
-    with op.batch_alter_table("intents") as intents:
-        for name in _ADDED:
-            intents.drop_column(name)
+    op.drop_index(op.f("ix_fills_reverses"), "fills")
+    op.drop_column("fills", "reverses")
+    for name in ("booked_quantity", *_ADDED):
+        op.drop_column("intents", name)
 
 
 def _derive(connection: sa.Connection) -> None:
@@ -67,7 +62,6 @@ def _derive(connection: sa.Connection) -> None:
     ids = sa.table("venue_order_ids", sa.column("venue_order_id"), sa.column("client_order_id"))
     named = sa.select(intents.c.venue_order_id, intents.c.client_order_id).where(intents.c.venue_order_id.is_not(None))
     connection.execute(ids.insert().from_select(["venue_order_id", "client_order_id"], named))
-    connection.execute(intents.update().values(booked_quantity=Decimal(0)))
     booked: dict[str, Decimal] = {}
     for venue_order_id, quantity in connection.execute(sa.select(fills.c.venue_order_id, fills.c.quantity)):
         booked[venue_order_id] = booked.get(venue_order_id, Decimal(0)) + quantity
