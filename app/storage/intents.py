@@ -4,6 +4,7 @@ What the venue reports about them is in `order_reports`."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -71,6 +72,12 @@ def listing(connection: Connection, *, limit: int, symbol: str | None, cycle_id:
 def may_still_fill(connection: Connection) -> list[IntentRecord]:
     """Intents with something reserved: not ended yet, or ended with executions reported that are not booked yet."""
     return _list(connection, _MAY_STILL_FILL)
+
+
+def with_legs(connection: Connection, names: Collection[str]) -> set[str]:
+    """Those of the orders that have legs we know."""
+    query = select(INTENTS.c.parent_id).where(INTENTS.c.parent_id.in_(names))
+    return set(connection.execute(query).scalars()) if names else set()
 
 
 def arm(

@@ -7,6 +7,7 @@ what the first one took.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -67,7 +68,17 @@ def claim(connection: Connection, client_order_id: str, *, cycle_id: str | None,
 
 def reserved(connection: Connection) -> list[Reservation]:
     """What every order may still do, as far as it is not booked."""
-    return [one for one in map(_reservation, intents.may_still_fill(connection)) if one.quantity]
+    orders = intents.may_still_fill(connection)
+    return [one for one in map(_reservation, orders) if one.quantity] + _coming_legs(connection, orders)
+
+
+def _coming_legs(connection: Connection, orders: Collection[IntentRecord]) -> list[Reservation]:
+    """The protective sales that a bracket's entry at the venue will release, as long as we have not seen them ourselves."""
+    sent = [one for one in orders if one.take_profit_price is not None and not one.is_settled and one.attempt]
+    seen = intents.with_legs(connection, [one.client_order_id for one in sent])
+    return [
+        replace(_reservation(one), side=Side.SELL, quantity=one.quantity) for one in sent if one.client_order_id not in seen
+    ]
 
 
 def _reservation(intent: IntentRecord) -> Reservation:

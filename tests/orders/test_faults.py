@@ -277,6 +277,16 @@ def test_the_room_stays_taken_until_the_executions_are_booked(bench):
     assert bench.commit(order("at-aapl-3")).refusals["at-aapl-3"].startswith("one_entry"), "now it is held"
 
 
+def test_c14_the_legs_that_an_entry_will_release_are_reserved_before_we_have_seen_them(bench):
+    bench.commit(order())
+    bench.ledger.claim_intent("at-aapl-1", cycle_id=None, now=T0)
+    bench.ledger.adopt_order(venue_order(status="partially_filled", filled_quantity=Decimal(4)))
+    bench.ledger.book_fills([fill(quantity=Decimal(4))])
+    assert bench.commit(exit_order("x1", quantity=Decimal(4))).refusals["x1"].startswith("held_quantity")
+    bench.ledger.adopt_order(venue_order(status="canceled", filled_quantity=Decimal(4)))
+    assert not bench.commit(exit_order("x2", quantity=Decimal(4))).refusals
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_price_or_an_amount_that_is_no_number_leaves_no_room(bench, known):
     if known:
@@ -406,9 +416,12 @@ def locked_while(database: Database, work: Callable[[], Any]) -> Any:
             return work()
         finally:
             holder.close()
-    with database.engine.connect() as connection, connection.begin():
+    patient = Database(database.url.render_as_string(hide_password=False))
+    with patient.engine.connect() as connection, connection.begin():
         connection.execute(text("LOCK TABLE intents IN ACCESS EXCLUSIVE MODE"))
-        return work()
+        answer = work()
+    patient.close()
+    return answer
 
 
 def test_e01_an_answer_is_kept_while_the_database_is_held(database_url, tmp_path, hand_clock):
