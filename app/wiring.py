@@ -55,7 +55,7 @@ class Services:
 def build(settings: Settings) -> Services:
     """The services of this process. Migrates the database; opens no connection to the venue or the queue yet."""
     clock = WallClock()
-    database = DatabaseService(Database(settings.database_url), clock)
+    database = DatabaseService(Database(settings.database_url), clock, spool=settings.state_dir / "answers")
     database.migrate()
 
     alpaca = _venue(settings, database, clock)

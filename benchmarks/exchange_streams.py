@@ -17,8 +17,8 @@ import warnings
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 
-from alpaca.data.live import StockDataStream  # noqa: E402
-from alpaca.trading.client import TradingClient  # noqa: E402
+from alpaca.data.live import StockDataStream
+from alpaca.trading.client import TradingClient
 
 
 def main():

@@ -203,6 +203,8 @@ def _venue_order(row: Mapping[str, Any], parent: str | None = None) -> VenueOrde
         limit_price=_decimal(row.get("limit_price")),
         stop_price=_decimal(row.get("stop_price")),
         parent_order_id=parent,
+        replaces=_word(row.get("replaces")),
+        replaced_by=_word(row.get("replaced_by")),
         legs=tuple(_venue_order(leg, str(row["id"])) for leg in row.get("legs") or ()),
     )
 
@@ -238,6 +240,10 @@ def _rows(answer: Any) -> list[dict[str, Any]]:
     if not isinstance(answer, list):
         raise ValueError(f"expected a list, got {type(answer).__name__}")
     return answer
+
+
+def _word(text: Any) -> str | None:
+    return str(text) if text else None
 
 
 def _decimal(text: Any) -> Decimal | None:

@@ -118,11 +118,22 @@ def client_order_id(*, account: str, strategy: str, decided_for: str, symbol: st
     return f"{CLIENT_ID_PREFIX}-{symbol.lower()}-{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
 
 
+def exit_client_order_id(*, account: str, symbol: str, position_id: str, reason: str, attempt: int) -> str:
+    """The id of an exit that no cycle owns: whoever wants to close the same position for the same reason, at whatever time,
+    arrives at the same order.
+
+    position_id: what tells this holding from an earlier one in the symbol. attempt: counts the orders that ended unfilled.
+    """
+    text = "|".join((account, symbol, position_id, reason, str(attempt), Purpose.EXIT))
+    return f"{CLIENT_ID_PREFIX}-{symbol.lower()}-x{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenueOrder:
     """An order as the venue reports it. status: the venue's own word.
 
     legs: the protective orders of a bracket where the venue told them; parent_order_id ties each to its entry.
+    replaces, replaced_by: venue ids of the orders before and after this one where its terms were changed at the venue.
     """
 
     venue_order_id: str
@@ -138,6 +149,8 @@ class VenueOrder:
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
     parent_order_id: str | None = None
+    replaces: str | None = None
+    replaced_by: str | None = None
     legs: tuple[VenueOrder, ...] = ()
 
     @property
@@ -145,15 +158,24 @@ class VenueOrder:
         """Whether the venue may still fill it."""
         return self.status in OPEN_STATUSES
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether the venue has yet to carry out what it was asked; that takes moments, not minutes."""
+        return self.status in PENDING_STATUSES
+
 
 OPEN_STATUSES = frozenset(
     {"new", "accepted", "pending_new", "partially_filled", "held", "accepted_for_bidding", "pending_cancel", "pending_replace"}
 )
+PENDING_STATUSES = frozenset({"pending_new", "pending_cancel", "pending_replace"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fill:
-    """One execution. execution_id: the venue's, unique, the key against booking twice. commission in currency, >= 0."""
+    """One execution. execution_id: the venue's, unique, the key against booking twice. commission in currency, >= 0.
+
+    reverses: the execution that the venue declared void (a bust, or the old terms of a correction); this one takes it back.
+    """
 
     execution_id: str
     venue_order_id: str
@@ -163,3 +185,4 @@ class Fill:
     price: Decimal
     filled_at: datetime
     commission: Decimal = Decimal(0)
+    reverses: str | None = None

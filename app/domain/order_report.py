@@ -15,8 +15,8 @@ _ENDS = {
 
 def reported_event(order: VenueOrder) -> OrderEvent:
     """The event a report stands for. A word we do not know counts as still open: the cautious reading, since open
-    orders count as exposure and are looked up again."""
-    end = _ENDS.get(order.status)
+    orders count as exposure and are looked up again. An order whose terms were changed lives on in its successor."""
+    end = None if order.replaced_by else _ENDS.get(order.status)
     if end is not None:
         return end
     return OrderEvent.FILL_PART if order.filled_quantity > 0 else OrderEvent.ACCEPT

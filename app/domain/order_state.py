@@ -1,7 +1,8 @@
 """The life of an intent as a table: (state, event) -> state. Anything else raises.
 
 READY is committed before anything is sent; SENT is claimed by exactly one sender; UNKNOWN waits for a look-up and is
-never sent again blind. Terminal states change only by the late facts listed at the end of the table.
+never sent again blind. Terminal states change only by the late facts listed at the end of the table: executions that
+surface after the end, and the order itself where we had never seen it at the venue.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class OrderEvent(StrEnum):
     CANCEL = "cancel"
     EXPIRE = "expire"
     REJECT = "reject"
+    SURFACE = "surface"
 
 
 TERMINAL = frozenset({OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED})
@@ -66,6 +68,9 @@ TRANSITIONS: dict[tuple[OrderState, OrderEvent], OrderState] = {
     (_S.CANCELED, _E.FILL_ALL): _S.FILLED,
     (_S.EXPIRED, _E.FILL_PART): _S.EXPIRED,
     (_S.EXPIRED, _E.FILL_ALL): _S.FILLED,
+    # An order given up as never received, or reported refused, that the venue turns out to know.
+    (_S.EXPIRED, _E.SURFACE): _S.OPEN,
+    (_S.REJECTED, _E.SURFACE): _S.OPEN,
     # Repeated news of the same end is harmless.
     **{
         (state, event): state

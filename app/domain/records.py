@@ -101,8 +101,11 @@ class DecisionRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntentRecord:
-    """An order as the ledger knows it. cycle_id: None for orders that no decision made. parent_id: the client order id
-    of the bracket entry a leg belongs to. attempt: how often it was claimed for sending."""
+    """An order as the ledger knows it. cycle_id: None for orders that no cycle made; source: who asked for those that are
+    ours all the same (exit, manual, ...). parent_id: the client order id of the bracket entry a leg belongs to. attempt: how
+    often it was claimed for sending; the number of the last claim is its fence. booked_quantity: units of the executions
+    booked, which may lag behind filled_quantity, what reports tell. missed_at: venue time of the first look-up that did
+    not find it. pending_since: since when the venue has been asked for something it has not carried out."""
 
     client_order_id: str
     cycle_id: str | None
@@ -129,6 +132,11 @@ class IntentRecord:
     sent_at: datetime | None
     updated_at: datetime
     error: str | None
+    source: str | None = None
+    booked_quantity: Decimal = Decimal(0)
+    missed_at: datetime | None = None
+    pending_since: datetime | None = None
+    told_at: datetime | None = None
 
     @property
     def is_settled(self) -> bool:
@@ -151,6 +159,14 @@ class IntentRecord:
             take_profit_price=self.take_profit_price,
             stop_loss_price=self.stop_loss_price,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """What a commit made of its orders. refusals: the rule that left no room, by client order id; those are kept as
+    rejected and can never be sent."""
+
+    refusals: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

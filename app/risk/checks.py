@@ -50,14 +50,16 @@ def validate(order: Order, instrument: Instrument, room: Room, limits: RiskLimit
     refusal = _entry_refusal(order, instrument, room, limits)
     if refusal:
         return refusal
-    value = _worst_value(order)
-    left = replace(
-        room,
-        gross_value=room.gross_value + value,
-        buying_power=room.buying_power - value,
-        positions=room.positions | {order.symbol},
-    )
-    return ValidatedOrder(order), left
+    return ValidatedOrder(order), _room_after(order, room)
+
+
+def admit(validated: ValidatedOrder, room: Room, limits: RiskLimits) -> Room | Refusal:
+    """The rules that depend on what else is held or on its way, once more at the commit, where others may have been first."""
+    order = validated.order
+    if order.purpose is Purpose.EXIT:
+        checked = _validate_exit(order, room, limits)
+        return checked if isinstance(checked, Refusal) else checked[1]
+    return _room_refusal(order, room, limits) or _room_after(order, room)
 
 
 def _validate_exit(order: Order, room: Room, limits: RiskLimits) -> tuple[ValidatedOrder, Room] | Refusal:
@@ -74,7 +76,31 @@ def _validate_exit(order: Order, room: Room, limits: RiskLimits) -> tuple[Valida
     return ValidatedOrder(order), replace(room, held={**room.held, order.symbol: held - order.quantity})
 
 
+def _room_after(entry: Order, room: Room) -> Room:
+    value = _worst_value(entry)
+    return replace(
+        room,
+        gross_value=room.gross_value + value,
+        buying_power=room.buying_power - value,
+        positions=room.positions | {entry.symbol},
+    )
+
+
 def _entry_refusal(order: Order, instrument: Instrument, room: Room, limits: RiskLimits) -> Refusal | None:
+    refusal = _room_refusal(order, room, limits)
+    if refusal:
+        return refusal
+    value, price = _worst_value(order), room.prices.get(order.symbol, Decimal(0))
+    if order.limit_price is None or not order.limit_price <= price * (1 + _exact(limits.price_collar_fraction)):
+        return Refusal("price_collar", f"{order.limit_price} is above the collar of a fresh price, {price}")
+    if not instrument.tradable:
+        return Refusal("tradable", "the instrument is not tradable")
+    if not value >= instrument.minimum_notional:
+        return Refusal("minimum_notional", f"{value} is below {instrument.minimum_notional}")
+    return None
+
+
+def _room_refusal(order: Order, room: Room, limits: RiskLimits) -> Refusal | None:
     if room.state is not TradingState.ACTIVE:
         return Refusal("trading_state", f"entries need ACTIVE, the state is {room.state.name}")
     if order.side is not Side.BUY or order.limit_price is None or order.stop_loss_price is None:
@@ -83,12 +109,7 @@ def _entry_refusal(order: Order, instrument: Instrument, room: Room, limits: Ris
         return Refusal("one_entry", "the symbol is already held or being bought")
     value, equity = _worst_value(order), room.equity
     at_risk = (order.limit_price - order.stop_loss_price) * order.quantity
-    price = room.prices.get(order.symbol, Decimal(0))
-    ceiling = price * (1 + _exact(limits.price_collar_fraction))
     rules = (
-        ("price_collar", order.limit_price <= ceiling, f"{order.limit_price} is above the collar of a fresh price, {price}"),
-        ("tradable", instrument.tradable, "the instrument is not tradable"),
-        ("minimum_notional", value >= instrument.minimum_notional, f"{value} is below {instrument.minimum_notional}"),
         (
             "max_positions",
             len(room.positions) < limits.max_positions,

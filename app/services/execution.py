@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from http import HTTPStatus
 
 import structlog
 
-from app.domain.errors import OutcomeUnknown, Refused, TryAgain
+from app.domain.errors import OutcomeUnknown, Refused, TryAgain, VenueError
 from app.domain.order import Purpose, ValidatedOrder
 from app.domain.order_report import reported_event
 from app.domain.order_state import OrderEvent
@@ -17,6 +18,7 @@ from app.engine.decision import Decision
 from app.runtime import metrics
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
+from app.services.order_lookup import SENDER_WAITS_SECONDS, OrderLookup
 
 log = structlog.get_logger()
 
@@ -43,29 +45,53 @@ class Executor:
         database: DatabaseService,
         gate: Callable[[], str | None],
         sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """gate: why no entry may be sent at this instant, or None."""
         self._venue = venue
         self._database = database
         self._gate = gate
+        self._lookup = OrderLookup(venue=venue, database=database)
         self._sleep = sleep
+        self._monotonic = monotonic
 
     def execute(self, decision: Decision, *, cycle_id: str, now: datetime) -> Execution:
         """now: venue time; an intent past its expiry is not sent."""
-        stuck = self._cancel(decision.cancels)
-        counts = dict.fromkeys(metrics.ORDER_OUTCOMES, 0)
-        for validated in decision.orders:
+        return self.send(decision.orders, cancels=decision.cancels, cycle_id=cycle_id, now=now)
+
+    def send(
+        self, orders: Iterable[ValidatedOrder], *, cancels: Iterable[str] = (), cycle_id: str | None, now: datetime
+    ) -> Execution:
+        """Cancels, then the orders in their order, then a few look-ups of those without an answer. cycle_id: None for orders of
+        `commit_orders`. now: venue time."""
+        started = self._monotonic()
+
+        def venue_now() -> datetime:
+            return now + timedelta(seconds=self._monotonic() - started)
+
+        stuck = self._cancel(cancels)
+        outcomes = {}
+        for validated in orders:
             # Units still held by a leg that would not go cannot be sold; the next cycle decides again.
             held = validated.order.symbol in stuck
-            outcome = "unsent" if held else self._send(validated, cycle_id=cycle_id, now=now)
+            outcome = "unsent" if held else self._send(validated, cycle_id, venue_now)
+            outcomes[validated.order.client_order_id] = outcome
+        self._look_up(outcomes, venue_now)
+        counts = dict.fromkeys(metrics.ORDER_OUTCOMES, 0)
+        for outcome in outcomes.values():
             counts[outcome] += 1
             metrics.observe_order(outcome)
         return Execution(**counts)
 
-    def _send(self, validated: ValidatedOrder, *, cycle_id: str, now: datetime) -> str:
+    def _send(self, validated: ValidatedOrder, cycle_id: str | None, venue_now: Callable[[], datetime]) -> str:
         order = validated.order
         bound = log.bind(client_order_id=order.client_order_id, symbol=order.symbol)
-        if not self._database.claim_intent(order.client_order_id, cycle_id=cycle_id, now=now):
+        fence = self._database.claim_intent(order.client_order_id, cycle_id=cycle_id, now=venue_now())
+        if fence is None:
+            return "unsent"
+        # Whoever was paused since the claim finds that the world went on without it.
+        if not self._database.holds_claim(order.client_order_id, fence=fence, now=venue_now()):
+            bound.warning("claim_lost", fence=fence)
             return "unsent"
         forbidden = self._gate() if order.purpose is Purpose.ENTRY else None
         if forbidden is not None:
@@ -78,14 +104,12 @@ class Executor:
             return self._refused(order.client_order_id, refusal)
         except TryAgain as error:
             # Proven not sent. It is not repeated here: the next cycle decides afresh on fresh prices.
-            self._database.settle_intent(order.client_order_id, OrderEvent.REJECT, error=error.message)
+            self._database.keep_answer(order.client_order_id, OrderEvent.REJECT, error=error.message)
             bound.warning("order_not_sent", error=error.message)
             return "unsent"
         except OutcomeUnknown as error:
-            return self._unknown(order.client_order_id, error)
-        self._database.settle_intent(order.client_order_id, reported_event(answer), venue_order=answer)
-        for leg in answer.legs:
-            self._database.adopt_order(leg)
+            return self._unknown(order.client_order_id, error.message)
+        self._database.keep_answer(order.client_order_id, reported_event(answer), venue_order=answer)
         bound.info("order_sent", side=order.side, quantity=str(order.quantity), reason=order.reason, status=answer.status)
         return "sent"
 
@@ -93,22 +117,34 @@ class Executor:
         """A refusal may mean "you sent that already": the order itself is the proof, not the wording."""
         try:
             existing = self._venue.order_by_client_id(client_order_id)
-        except (TryAgain, Refused) as error:
-            return self._unknown(client_order_id, error)
+        except VenueError as error:
+            return self._unknown(client_order_id, f"{refusal.message}; {error.message}")
         if existing is not None:
-            self._database.settle_intent(client_order_id, reported_event(existing), venue_order=existing)
-            for leg in existing.legs:
-                self._database.adopt_order(leg)
+            self._database.keep_answer(client_order_id, reported_event(existing), venue_order=existing)
             return "sent"
-        self._database.settle_intent(client_order_id, OrderEvent.REJECT, error=refusal.message)
         self._database.enqueue_alert("order", f"The venue refused {client_order_id}: {refusal.message}")
+        if refusal.details.get("status") == HTTPStatus.UNPROCESSABLE_ENTITY:
+            # The status of "you sent that already", and a look-up may miss an order for a while after it was taken.
+            return self._unknown(client_order_id, refusal.message)
+        self._database.keep_answer(client_order_id, OrderEvent.REJECT, error=refusal.message)
         log.warning("order_refused", client_order_id=client_order_id, error=refusal.message)
         return "refused"
 
-    def _unknown(self, client_order_id: str, error: Exception) -> str:
-        self._database.settle_intent(client_order_id, OrderEvent.LOSE_ANSWER, error=str(error))
-        log.warning("order_outcome_unknown", client_order_id=client_order_id, error=str(error))
+    def _unknown(self, client_order_id: str, error: str) -> str:
+        self._database.keep_answer(client_order_id, OrderEvent.LOSE_ANSWER, error=error)
+        log.warning("order_outcome_unknown", client_order_id=client_order_id, error=error)
         return "unknown"
+
+    def _look_up(self, outcomes: dict[str, str], venue_now: Callable[[], datetime]) -> None:
+        waiting = [name for name, outcome in outcomes.items() if outcome == "unknown"]
+        for wait in SENDER_WAITS_SECONDS if waiting else ():
+            self._sleep(wait)
+            for name in list(waiting):
+                if self._lookup.find(name, venue_now()):
+                    outcomes[name] = "sent"
+                    waiting.remove(name)
+            if not waiting:
+                break
 
     def _cancel(self, client_order_ids: Iterable[str]) -> frozenset[str]:
         """Cancel and wait until the venue has let go; the symbols whose orders are still there are returned."""
@@ -126,8 +162,21 @@ class Executor:
             waiting[client_order_id] = intent
         for wait in CANCEL_WAITS_SECONDS if waiting else ():
             open_ids = {order.venue_order_id for order in self._venue.open_orders()}
-            waiting = {name: intent for name, intent in waiting.items() if intent.venue_order_id in open_ids}
+            gone = [name for name, intent in waiting.items() if intent.venue_order_id not in open_ids]
+            for name in gone:
+                del waiting[name]
+                self._note_end(name)
             if not waiting:
                 break
             self._sleep(wait)
         return frozenset(intent.symbol for intent in waiting.values())
+
+    def _note_end(self, client_order_id: str) -> None:
+        """How an order ended that we cancelled: it may have been filled instead, and then its units are gone."""
+        try:
+            order = self._venue.order_by_client_id(client_order_id)
+        except VenueError as error:
+            log.warning("cancel_unclear", client_order_id=client_order_id, error=error.message)
+            return
+        if order is not None:
+            self._database.settle_intent(client_order_id, reported_event(order), venue_order=order)

@@ -13,23 +13,24 @@ from decimal import Decimal
 
 import structlog
 
-from app.domain.errors import VenueError
 from app.domain.order import VenueOrder
 from app.domain.order_report import reported_event
-from app.domain.order_state import OrderEvent, OrderState, advance
+from app.domain.order_state import OrderState, advance
 from app.domain.portfolio import Portfolio, Position
 from app.domain.ports import Account
 from app.domain.records import IntentOrigin, IntentRecord
 from app.runtime import metrics
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
+from app.services.order_lookup import OrderLookup, is_in_flight
 
 log = structlog.get_logger()
 
-UNSEEN_GRACE = timedelta(seconds=60)  # how long an order may be missing at the venue before absence counts as proof
-FILL_OVERLAP = timedelta(seconds=5)
-
-_IN_FLIGHT = frozenset({OrderState.SENT, OrderState.UNKNOWN})
+# Venues list executions late and out of order. Where the books differ, the look back is longer.
+FILL_OVERLAP = timedelta(minutes=10)
+FILL_SEARCH = timedelta(days=3)
+ATTRIBUTION_PERIOD = timedelta(days=1)
+PENDING_PATIENCE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,7 @@ class Reconciler:
     def __init__(self, *, venue: AlpacaService, database: DatabaseService) -> None:
         self._venue = venue
         self._database = database
+        self._lookup = OrderLookup(venue=venue, database=database)
 
     def reconcile(self, now: datetime) -> Reconciled:
         """Adopt what the venue knows, then compare. now: venue time. Raises VenueError when it cannot be asked."""
@@ -61,7 +63,7 @@ class Reconciler:
         differences = self._compare(account, held)
         if differences:  # a fill may have come between the readings: look once more before raising an alarm
             account, held = self._venue.account(), self._venue.positions()
-            booked += self._adopt(now)
+            booked += self._adopt(now, FILL_SEARCH)
             differences = self._compare(account, held)
         return Reconciled(account=account, portfolio=self._database.portfolio(), differences=differences, fills=booked)
 
@@ -75,55 +77,69 @@ class Reconciler:
         found = bool(held or resting)
         return Reconciled(account=account, portfolio=self._database.portfolio(), differences=(), fills=0, adopted=found)
 
-    def _adopt(self, now: datetime) -> int:
+    def _adopt(self, now: datetime, overlap: timedelta = FILL_OVERLAP) -> int:
+        self._database.read_back_answers()
+        self._database.expire_stale_intents(now)
         unsettled = self._database.unsettled_intents()
         at_venue = {order.venue_order_id: order for order in self._venue.open_orders()}
-        seen = _match(unsettled, at_venue.values())
+        orders = list(at_venue.values())
+        seen = _match(unsettled, orders)
         if any(intent.client_order_id not in seen for intent in unsettled if intent.state is not OrderState.READY):
             since = min(intent.sent_at or intent.created_at for intent in unsettled) - timedelta(days=1)
-            seen |= _match(unsettled, self._venue.closed_orders(since))
+            seen = _match(unsettled, [*self._venue.closed_orders(since), *orders])
         for intent in unsettled:
-            order = seen.get(intent.client_order_id)
-            if order is not None and _is_news(intent, order):
-                self._database.settle_intent(intent.client_order_id, reported_event(order), venue_order=order)
-            elif order is None and intent.state in _IN_FLIGHT:
-                self._look_up(intent, now)
-        self._adopt_strangers(unsettled, at_venue)
-        booked = self._database.book_fills(self._venue.fills(self._fills_since()))
+            chain = seen.get(intent.client_order_id, ())
+            for order in chain:
+                if _is_news(intent, order):
+                    self._database.adopt_order(order)
+            if not chain and is_in_flight(intent):
+                self._lookup.find(intent.client_order_id, now, listed=False)
+        self._adopt_strangers(unsettled, seen, at_venue)
+        self._note_pending(unsettled, at_venue, now)
+        booked = self._database.book_fills(self._venue.fills(self._fills_since(overlap)))
         for fill in booked:
             metrics.observe_fill(fill.side, fill.quantity * fill.price)
+        self._attribute(now)
         return len(booked)
 
-    def _fills_since(self) -> datetime:
+    def _attribute(self, now: datetime) -> None:
+        """Executions of orders that came and went between two looks: a leg, or a person's trade."""
+        unknown = self._database.unknown_orders_filled(now - ATTRIBUTION_PERIOD)
+        if unknown:
+            for order in self._venue.closed_orders(min(unknown.values()) - ATTRIBUTION_PERIOD):
+                if order.venue_order_id in unknown:
+                    self._database.adopt_order(order)
+
+    def _fills_since(self, overlap: timedelta) -> datetime:
         latest = self._database.latest_fill_time()
         opened = self._database.account()
         start = latest or (opened.opened_at if opened else None)
         if start is None:
             raise RuntimeError("fills are read only after the books are opened")
-        return start - FILL_OVERLAP if latest else start
+        return start - overlap if latest else start
 
-    def _look_up(self, intent: IntentRecord, now: datetime) -> None:
-        """An order whose answer was lost: ask for it by our id, never send it again."""
-        try:
-            order = self._venue.order_by_client_id(intent.client_order_id)
-        except VenueError as error:
-            log.warning("order_lookup_failed", client_order_id=intent.client_order_id, error=error.message)
-            return
-        if order is not None:
-            self._database.settle_intent(intent.client_order_id, reported_event(order), venue_order=order)
-            for leg in order.legs:
-                self._database.adopt_order(leg)
-        elif now - (intent.sent_at or intent.created_at) >= UNSEEN_GRACE:
-            self._database.settle_intent(intent.client_order_id, OrderEvent.EXPIRE, error="the venue never received it")
-
-    def _adopt_strangers(self, unsettled: Iterable[IntentRecord], at_venue: dict[str, VenueOrder]) -> None:
+    def _adopt_strangers(
+        self, unsettled: Iterable[IntentRecord], seen: dict[str, list[VenueOrder]], at_venue: dict[str, VenueOrder]
+    ) -> None:
         """Open orders nobody here sent: legs of a bracket we do not know yet, or a person's own orders."""
         known = {intent.venue_order_id for intent in unsettled} | {intent.client_order_id for intent in unsettled}
+        known |= {order.venue_order_id for chain in seen.values() for order in chain}
         for order in at_venue.values():
             if order.venue_order_id not in known and order.client_order_id not in known:
                 adopted = self._database.adopt_order(order)
                 if adopted.origin is IntentOrigin.EXTERNAL:
                     log.info("external_order_adopted", symbol=order.symbol, venue_order_id=order.venue_order_id)
+
+    def _note_pending(self, unsettled: Iterable[IntentRecord], at_venue: dict[str, VenueOrder], now: datetime) -> None:
+        """Orders that the venue has not acted upon keep counting as exposure; people hear of those that stay that way."""
+        by_venue_id = {intent.venue_order_id: intent for intent in unsettled}
+        pending = [
+            by_venue_id[order.venue_order_id].client_order_id
+            for order in at_venue.values()
+            if order.is_pending and order.venue_order_id in by_venue_id
+        ]
+        if pending or any(intent.pending_since is not None for intent in unsettled):
+            self._database.note_pending(pending, now=now, patience=PENDING_PATIENCE)
 
     def _compare(self, account: Account, held: dict[str, Position]) -> tuple[str, ...]:
         ours = self._database.portfolio()
@@ -147,13 +163,17 @@ def _is_news(intent: IntentRecord, order: VenueOrder) -> bool:
     return not known or advance(intent.state, reported_event(order)) is not intent.state
 
 
-def _match(intents: Iterable[IntentRecord], orders: Iterable[VenueOrder]) -> dict[str, VenueOrder]:
-    """Orders by the client order id of the intent they belong to."""
-    by_venue_id = {intent.venue_order_id: intent.client_order_id for intent in intents if intent.venue_order_id}
+def _match(intents: Iterable[IntentRecord], orders: Iterable[VenueOrder]) -> dict[str, list[VenueOrder]]:
+    """Orders by the client order id of the intent they belong to, oldest first: one whose terms were changed at the venue
+    is followed by its successors."""
+    owners: dict[str | None, str] = {
+        intent.venue_order_id: intent.client_order_id for intent in intents if intent.venue_order_id is not None
+    }
     by_client_id = {intent.client_order_id for intent in intents}
-    matched = {}
-    for order in orders:
-        ours = by_venue_id.get(order.venue_order_id) or order.client_order_id
+    matched: dict[str, list[VenueOrder]] = {}
+    for order in sorted(orders, key=lambda order: order.submitted_at):
+        ours = owners.get(order.venue_order_id) or owners.get(order.replaces) or order.client_order_id
         if ours in by_client_id:
-            matched[ours] = order
+            owners[order.venue_order_id] = ours
+            matched.setdefault(ours, []).append(order)
     return matched

@@ -23,6 +23,7 @@ from app.domain.records import ClaimOutcome, EquityPoint
 from app.engine.decision import Decision, SymbolRecord
 from app.engine.recording import Inputs, to_json
 from app.risk.limits import Policy, RiskLimits
+from app.risk.reservations import Capacity
 from app.runtime import metrics
 from app.runtime.calendar import midnight_new_york, session_day
 from app.runtime.owner import is_alive, this_process
@@ -31,6 +32,7 @@ from app.services.alpaca_service import AlpacaService
 from app.services.collector import Collector
 from app.services.database_service import DatabaseService
 from app.services.execution import Execution, Executor
+from app.services.order_lookup import OrderLookup
 from app.services.reconciliation import Reconciled, Reconciler
 from app.services.risk_manager import RiskManager
 from app.services.risk_status import READINGS
@@ -77,6 +79,7 @@ class TradingService:
         )
         self._reconciler = Reconciler(venue=venue, database=database)
         self._executor = Executor(venue=venue, database=database, gate=risk.entries_forbidden)
+        self._lookup = OrderLookup(venue=venue, database=database)
 
     def prepare(self) -> None:
         """Pay the price of a first cycle in advance: calendar, trading rules, models, compiled rules. Writes nothing but
@@ -113,6 +116,11 @@ class TradingService:
         if venue_clock.is_open:
             return record
         return replace(record, detail=f"{_closed(venue_clock)}. {record.detail}".strip())
+
+    def look_up_orders(self) -> int:
+        """Ask once for every order whose answer was lost; how many stay unexplained. To be repeated after
+        `WATCHER_WAITS_SECONDS` while any is; the next cycle asks too. Raises VenueError."""
+        return self._lookup.find_all(self._venue.clock().now)
 
     def portfolio_view(self) -> dict[str, Any]:
         """Account, positions at the newest prices, and the gain of each, as the dashboard shows them."""
@@ -174,7 +182,9 @@ class TradingService:
         with watch.stage("commit"):
             expires_at = slot + timedelta(seconds=self._cycle_seconds)
             seen = to_json(inputs) | {READINGS: decision.readings}
-            self._database.record_decision(cycle_id, decision, inputs=seen, orders_expire_at=expires_at)
+            self._database.record_decision(
+                cycle_id, decision, inputs=seen, capacity=_capacity(inputs), orders_expire_at=expires_at
+            )
             self._risk.mirror(decision.risk)
             if books.differences and state == decision.risk:
                 log.warning("books_differ", differences=books.differences)
@@ -229,6 +239,16 @@ def _decide(inputs: Inputs) -> Decision:
     from app.engine.decide import decide  # the compiled rules weigh 100 MB: only a process that decides loads them
 
     return decide(inputs.view, inputs.book, inputs.context, inputs.limits, inputs.policy)
+
+
+def _capacity(inputs: Inputs) -> Capacity:
+    prices = zip(inputs.view.symbols, inputs.view.price.tolist(), strict=True)
+    return Capacity(
+        equity=inputs.book.equity,
+        buying_power=inputs.book.buying_power,
+        prices={symbol: Decimal(repr(price)) for symbol, price in prices if price > 0.0},
+        limits=inputs.limits,
+    )
 
 
 def _closed(clock: VenueClock) -> str:

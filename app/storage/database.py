@@ -65,6 +65,11 @@ class Database:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=partial(_forget_connections, weakref.ref(self)))
 
+    @property
+    def file(self) -> Path | None:
+        """The file of a SQLite database."""
+        return Path(self.url.database) if self.is_sqlite and self.url.database else None
+
     def write(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in one write transaction and commits; any exception rolls back. On PostgreSQL `work` may run
         several times (conflicts are repeated, at most MAX_ATTEMPTS), so it must have no effect outside the transaction.

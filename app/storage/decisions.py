@@ -8,28 +8,45 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from app.domain.records import DecisionRecord
+from app.domain.records import Committed, DecisionRecord
 from app.engine.decision import Decision, SymbolRecord
-from app.storage import cycles, intents, outbox, risk_states
+from app.risk.reservations import Capacity
+from app.storage import cycles, outbox, reservations, risk_states
 from app.storage.columns import plain
 from app.storage.tables import DECISIONS
 
 
 def record(
-    connection: Connection, cycle_id: str, decision: Decision, *, inputs: Mapping[str, Any], orders_expire_at: datetime
-) -> None:
+    connection: Connection,
+    cycle_id: str,
+    decision: Decision,
+    *,
+    inputs: Mapping[str, Any],
+    capacity: Capacity,
+    orders_expire_at: datetime,
+) -> Committed:
     """Everything a decision leaves behind; see `DatabaseService.record_decision`."""
     at = decision.decided_at
     cycles.require_running(connection, cycle_id)
     risk_states.accept_decided(connection, decision.risk, at=at)
     cycles.store_inputs(connection, cycle_id, decided_at=at, inputs=inputs)
-    rows = [_row(cycle_id, at, symbol_record) for symbol_record in decision.records]
+    committed = reservations.commit(
+        connection,
+        decision.orders,
+        capacity,
+        releasing=decision.cancels,
+        cycle_id=cycle_id,
+        source=None,
+        expires_at=orders_expire_at,
+        at=at,
+    )
+    refused = {one.order.symbol: committed.refusals.get(one.order.client_order_id) for one in decision.orders}
+    rows = [_row(cycle_id, at, symbol_record, refused.get(symbol_record.symbol)) for symbol_record in decision.records]
     if rows:
         connection.execute(insert(DECISIONS), rows)
-    for validated in decision.orders:
-        intents.arm(connection, validated.order, cycle_id=cycle_id, expires_at=orders_expire_at, at=at)
     for alert in decision.alerts:
         outbox.enqueue(connection, "alert", alert, {"cycle_id": cycle_id}, at)
+    return committed
 
 
 def listing(
@@ -46,7 +63,8 @@ def listing(
     return [DecisionRecord(**row) for row in connection.execute(query).mappings()]
 
 
-def _row(cycle_id: str, decided_at: datetime, record: SymbolRecord) -> dict[str, object]:
+def _row(cycle_id: str, decided_at: datetime, record: SymbolRecord, refusal: str | None) -> dict[str, object]:
+    detail = record.detail if refusal is None else f"{record.detail} Refused at the commit: {refusal}".strip()
     return {
         "cycle_id": cycle_id,
         "symbol": record.symbol,
@@ -62,5 +80,5 @@ def _row(cycle_id: str, decided_at: datetime, record: SymbolRecord) -> dict[str,
         "members": record.members,
         "sizing": record.sizing,
         "sizing_bound": record.sizing_bound,
-        "detail": record.detail,
+        "detail": detail,
     }

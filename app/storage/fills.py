@@ -11,8 +11,8 @@ from sqlalchemy import Connection, RowMapping, distinct, func, insert, select
 
 from app.domain.order import Fill, Purpose, Side
 from app.domain.records import FillRecord
-from app.storage import intents, outbox, portfolio
-from app.storage.tables import FILLS, INTENTS
+from app.storage import order_reports, outbox, portfolio
+from app.storage.tables import FILLS, INTENTS, VENUE_ORDER_IDS
 
 _FILL = [column for column in FILLS.c if column.name != "booked_at"]
 _NAMES_PER_QUERY = 5_000  # databases take only so many parameters
@@ -31,12 +31,11 @@ def book(connection: Connection, fills: Sequence[Fill], *, at: datetime) -> list
         return []
     portfolio.fold(connection, new)
     connection.execute(insert(FILLS), [{**_values(fill), "booked_at": at} for fill in new])
+    restated = {fill.venue_order_id for fill in new if fill.reverses is not None}
     for venue_order_id in dict.fromkeys(fill.venue_order_id for fill in new):
-        intents.apply_fills(connection, venue_order_id, at=at)
+        order_reports.apply_fills(connection, venue_order_id, at=at, restated=venue_order_id in restated)
     for fill in new:
-        verb = "Bought" if fill.side is Side.BUY else "Sold"
-        text = f"{verb} {fill.quantity.normalize():f} {fill.symbol} at {fill.price.normalize():f}"
-        outbox.enqueue(connection, "fill", text, _values(fill), at)
+        outbox.enqueue(connection, "fill" if fill.reverses is None else "alert", _told(fill), _values(fill), at)
     return new
 
 
@@ -46,11 +45,20 @@ def latest_time(connection: Connection) -> datetime | None:
     return newest
 
 
+def of_unknown_orders(connection: Connection, since: datetime) -> dict[str, datetime]:
+    """Venue ids of orders we do not know that had executions since then, each with the time of the first."""
+    known = select(VENUE_ORDER_IDS.c.venue_order_id)
+    query = select(FILLS.c.venue_order_id, func.min(FILLS.c.filled_at)).group_by(FILLS.c.venue_order_id)
+    rows = connection.execute(query.where(FILLS.c.filled_at >= since, FILLS.c.venue_order_id.not_in(known)))
+    return {row[0]: row[1] for row in rows}
+
+
 def listing(connection: Connection, *, limit: int, symbol: str | None) -> list[FillRecord]:
     """Newest first, each with the order it belongs to."""
     query = (
         select(*_FILL, INTENTS.c.client_order_id, INTENTS.c.purpose, INTENTS.c.reason, INTENTS.c.origin)
-        .outerjoin(INTENTS, INTENTS.c.venue_order_id == FILLS.c.venue_order_id)
+        .outerjoin(VENUE_ORDER_IDS, VENUE_ORDER_IDS.c.venue_order_id == FILLS.c.venue_order_id)
+        .outerjoin(INTENTS, INTENTS.c.client_order_id == VENUE_ORDER_IDS.c.client_order_id)
         .order_by(FILLS.c.filled_at.desc(), FILLS.c.execution_id.desc())
         .limit(limit)
     )
@@ -72,10 +80,12 @@ def value_since(connection: Connection, since: datetime) -> dict[Side, Decimal]:
 def orders_filled(connection: Connection, since: datetime) -> tuple[dict[str, int], dict[str, int]]:
     """Per symbol, how many entry and how many exit orders had an execution since then. Executions of orders we do not
     know count by their side."""
+    name = func.coalesce(VENUE_ORDER_IDS.c.client_order_id, FILLS.c.venue_order_id)
     query = (
-        select(FILLS.c.symbol, FILLS.c.side, INTENTS.c.purpose, func.count(distinct(FILLS.c.venue_order_id)))
-        .outerjoin(INTENTS, INTENTS.c.venue_order_id == FILLS.c.venue_order_id)
-        .where(FILLS.c.filled_at >= since)
+        select(FILLS.c.symbol, FILLS.c.side, INTENTS.c.purpose, func.count(distinct(name)))
+        .outerjoin(VENUE_ORDER_IDS, VENUE_ORDER_IDS.c.venue_order_id == FILLS.c.venue_order_id)
+        .outerjoin(INTENTS, INTENTS.c.client_order_id == VENUE_ORDER_IDS.c.client_order_id)
+        .where(FILLS.c.filled_at >= since, FILLS.c.reverses.is_(None))
         .group_by(FILLS.c.symbol, FILLS.c.side, INTENTS.c.purpose)
     )
     entries: dict[str, int] = {}
@@ -85,6 +95,13 @@ def orders_filled(connection: Connection, since: datetime) -> tuple[dict[str, in
         counter = entries if is_entry else exits
         counter[symbol] = counter.get(symbol, 0) + count
     return entries, exits
+
+
+def _told(fill: Fill) -> str:
+    what = f"{fill.quantity.normalize():f} {fill.symbol} at {fill.price.normalize():f}"
+    if fill.reverses is not None:
+        return f"The venue took back execution {fill.reverses}: {what}"
+    return f"{'Bought' if fill.side is Side.BUY else 'Sold'} {what}"
 
 
 def _values(fill: Fill) -> dict[str, Any]:

@@ -1,37 +1,42 @@
-"""Intents: orders committed before they are sent, and every order found at the venue. An id is unique for ever."""
+"""Intents: orders committed before they are sent, and every order found at the venue. An id is unique for ever.
+
+What the venue reports about them is in `order_reports`."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, exists, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
-from app.domain.errors import InvalidInput, NotFound
-from app.domain.order import Order, Purpose, Side, TimeInForce, VenueOrder
-from app.domain.order_report import reported_event
-from app.domain.order_state import TERMINAL, TRANSITIONS, OrderEvent, OrderState, advance
+from app.domain.errors import NotFound
+from app.domain.order import Order
+from app.domain.order_state import TERMINAL, OrderEvent, OrderState, advance
 from app.domain.records import CycleState, IntentOrigin, IntentRecord
-from app.storage import outbox
-from app.storage.tables import CYCLES, FILLS, INTENTS
+from app.storage.tables import CYCLES, INTENTS, VENUE_ORDER_IDS
 
 _ROW = [column for column in INTENTS.c if column.name != "id"]
+# Built once: the statements are run many times, and building one takes longer than running it.
+_INTENTS = select(*_ROW)
+_NAMED = _INTENTS.where(INTENTS.c.client_order_id == bindparam("name"))
+_KNOWN_AS = _INTENTS.join(VENUE_ORDER_IDS, VENUE_ORDER_IDS.c.client_order_id == INTENTS.c.client_order_id).where(
+    VENUE_ORDER_IDS.c.venue_order_id == bindparam("name")
+)
+_UNSETTLED = _INTENTS.where(INTENTS.c.state.not_in(TERMINAL)).order_by(INTENTS.c.id)
+_MAY_STILL_FILL = _INTENTS.where(
+    or_(INTENTS.c.state.not_in(TERMINAL), INTENTS.c.filled_quantity != INTENTS.c.booked_quantity)
+).order_by(INTENTS.c.id)
 _ORDER = (
     "client_order_id", "symbol", "side", "quantity", "purpose", "reason", "type", "time_in_force", "limit_price",
     "stop_price", "take_profit_price", "stop_loss_price",
 )  # fmt: skip
-# News that an intent may have outrun; it changes nothing then.
-_OUTRUN = {
-    OrderEvent.ACCEPT: TERMINAL,
-    OrderEvent.FILL_PART: TERMINAL,
-    OrderEvent.LOSE_ANSWER: TERMINAL | {OrderState.OPEN, OrderState.PARTIALLY_FILLED},
-}
 
 
 def find(connection: Connection, client_order_id: str) -> IntentRecord | None:
     """The intent with this id, if there is one."""
-    row = connection.execute(select(*_ROW).where(INTENTS.c.client_order_id == client_order_id)).mappings().one_or_none()
+    row = connection.execute(_NAMED, {"name": client_order_id}).mappings().one_or_none()
     return None if row is None else IntentRecord(**row)
 
 
@@ -44,19 +49,19 @@ def one(connection: Connection, client_order_id: str) -> IntentRecord:
 
 
 def by_venue_id(connection: Connection, venue_order_id: str) -> IntentRecord | None:
-    """The intent the venue knows under this id, if there is one."""
-    row = connection.execute(select(*_ROW).where(INTENTS.c.venue_order_id == venue_order_id)).mappings().one_or_none()
+    """The intent the venue knows, or once knew, under this id, if there is one."""
+    row = connection.execute(_KNOWN_AS, {"name": venue_order_id}).mappings().one_or_none()
     return None if row is None else IntentRecord(**row)
 
 
 def unsettled(connection: Connection) -> list[IntentRecord]:
     """Intents that may still change, in the order they were decided."""
-    return _list(connection, select(*_ROW).where(INTENTS.c.state.not_in(TERMINAL)).order_by(INTENTS.c.id))
+    return _list(connection, _UNSETTLED)
 
 
 def listing(connection: Connection, *, limit: int, symbol: str | None, cycle_id: str | None) -> list[IntentRecord]:
     """Newest first."""
-    query = select(*_ROW).order_by(INTENTS.c.id.desc()).limit(limit)
+    query = _INTENTS.order_by(INTENTS.c.id.desc()).limit(limit)
     if symbol is not None:
         query = query.where(INTENTS.c.symbol == symbol)
     if cycle_id is not None:
@@ -64,135 +69,54 @@ def listing(connection: Connection, *, limit: int, symbol: str | None, cycle_id:
     return _list(connection, query)
 
 
-def arm(connection: Connection, order: Order, *, cycle_id: str, expires_at: datetime, at: datetime) -> None:
-    """Makes an order READY to be sent by `cycle_id`. An id that is known already is kept as it stands."""
-    if find(connection, order.client_order_id) is not None:
-        return
-    connection.execute(
-        insert(INTENTS).values(
-            **{name: getattr(order, name) for name in _ORDER},
-            cycle_id=cycle_id,
-            origin=IntentOrigin.DECISION,
-            state=OrderState.READY,
-            expires_at=expires_at,
-            attempt=0,
-            filled_quantity=Decimal(0),
-            created_at=at,
-            updated_at=at,
-        )
-    )
+def may_still_fill(connection: Connection) -> list[IntentRecord]:
+    """Intents with something reserved: not ended yet, or ended with executions reported that are not booked yet."""
+    return _list(connection, _MAY_STILL_FILL)
 
 
-def claim(connection: Connection, client_order_id: str, *, cycle_id: str, now: datetime) -> bool:
-    """READY -> SENT in one statement: true for exactly one caller. Raises NotFound."""
-    is_running = exists().where(CYCLES.c.cycle_id == cycle_id, CYCLES.c.state == CycleState.RUNNING)
-    claimed = connection.execute(
-        update(INTENTS)
-        .where(
-            INTENTS.c.client_order_id == client_order_id,
-            INTENTS.c.cycle_id == cycle_id,
-            INTENTS.c.state == OrderState.READY,
-            INTENTS.c.expires_at > now,
-            is_running,
-        )
-        .values(state=advance(OrderState.READY, OrderEvent.CLAIM), sent_at=now, updated_at=now, attempt=INTENTS.c.attempt + 1)
-    )
-    if claimed.rowcount == 1:
-        return True
-    one(connection, client_order_id)
-    return False
+def with_legs(connection: Connection, names: Collection[str]) -> set[str]:
+    """Those of the orders that have legs we know."""
+    query = select(INTENTS.c.parent_id).where(INTENTS.c.parent_id.in_(names))
+    return set(connection.execute(query).scalars()) if names else set()
 
 
-def settle(
-    connection: Connection,
-    client_order_id: str,
-    event: OrderEvent,
-    *,
-    venue_order: VenueOrder | None,
-    error: str | None,
-    at: datetime,
-) -> IntentRecord:
-    """Moves an intent by what became known; see `DatabaseService.settle_intent`."""
-    if event is OrderEvent.CLAIM:
-        raise InvalidInput("an intent is claimed with claim_intent")
+def arm(
+    connection: Connection, order: Order, *, cycle_id: str | None, source: str | None, expires_at: datetime, at: datetime
+) -> None:
+    """Makes an order READY to be sent, by its cycle alone where it has one."""
+    _insert(connection, order, OrderState.READY, cycle_id=cycle_id, source=source, expires_at=expires_at, at=at)
+
+
+def refuse(connection: Connection, order: Order, error: str, *, cycle_id: str | None, source: str | None, at: datetime) -> None:
+    """Keeps an order that the limits left no room for, with the reason; it can never be sent."""
+    _insert(connection, order, OrderState.REJECTED, cycle_id=cycle_id, source=source, expires_at=at, at=at, error=error)
+
+
+def claim(connection: Connection, client_order_id: str, *, cycle_id: str | None, now: datetime) -> int | None:
+    """READY -> SENT for exactly one caller: the number of the claim, which is its fence. Raises NotFound."""
     intent = one(connection, client_order_id)
-    changes: dict[str, Any] = {"state": _next(connection, intent, event, at), "updated_at": at}
-    if error is not None:
-        changes["error"] = error
-    if venue_order is not None:
-        changes["venue_order_id"] = venue_order.venue_order_id
-        if venue_order.filled_quantity > intent.filled_quantity:
-            changes["filled_quantity"] = venue_order.filled_quantity
-            changes["filled_average_price"] = venue_order.filled_average_price
-    _change(connection, client_order_id, **changes)
-    if venue_order is not None:
-        apply_fills(connection, venue_order.venue_order_id, at=at)
-    return one(connection, client_order_id)
+    if intent.state is not OrderState.READY or not _is_in_time(connection, intent, cycle_id, now):
+        return None
+    state = advance(OrderState.READY, OrderEvent.CLAIM)
+    change(connection, client_order_id, state=state, sent_at=now, updated_at=now, attempt=intent.attempt + 1)
+    return intent.attempt + 1
 
 
-def adopt(connection: Connection, order: VenueOrder, *, at: datetime) -> IntentRecord:
-    """Takes in an order as the venue reports it; see `DatabaseService.adopt_order`."""
-    known = by_venue_id(connection, order.venue_order_id) or find(connection, order.client_order_id)
-    parent = by_venue_id(connection, order.parent_order_id) if order.parent_order_id else None
-    parent_id = parent.client_order_id if parent else None
-    if known is None:
-        is_leg = order.parent_order_id is not None
-        connection.execute(
-            insert(INTENTS).values(
-                client_order_id=order.client_order_id,
-                origin=IntentOrigin.LEG if is_leg else IntentOrigin.EXTERNAL,
-                state=OrderState.OPEN,
-                symbol=order.symbol,
-                side=order.side,
-                quantity=order.quantity,
-                purpose=Purpose.EXIT if is_leg or order.side is Side.SELL else Purpose.ENTRY,
-                reason="bracket_leg" if is_leg else "external",
-                type=order.type,
-                time_in_force=TimeInForce.GTC if is_leg else TimeInForce.DAY,
-                limit_price=order.limit_price,
-                stop_price=order.stop_price,
-                attempt=0,
-                venue_order_id=order.venue_order_id,
-                parent_id=parent_id,
-                filled_quantity=Decimal(0),
-                created_at=order.submitted_at,
-                sent_at=order.submitted_at,
-                updated_at=at,
-            )
-        )
-    elif known.state is OrderState.READY:
-        # It was returned as unsent and has surfaced at the venue after all.
-        _change(connection, known.client_order_id, state=advance(OrderState.READY, OrderEvent.CLAIM))
-    elif known.parent_id is None and parent_id is not None:
-        _change(connection, known.client_order_id, parent_id=parent_id)
-    name = known.client_order_id if known else order.client_order_id
-    return settle(connection, name, reported_event(order), venue_order=order, error=None, at=at)
+def holds_claim(connection: Connection, client_order_id: str, *, fence: int, now: datetime) -> bool:
+    """Whether the claim with this number still stands. Raises NotFound."""
+    intent = one(connection, client_order_id)
+    # Once someone has looked for the order at the venue it may be given up any time: it must not leave any more.
+    is_ours = intent.state is OrderState.SENT and intent.attempt == fence and intent.missed_at is None
+    return is_ours and _is_in_time(connection, intent, intent.cycle_id, now)
 
 
-def apply_fills(connection: Connection, venue_order_id: str, *, at: datetime) -> None:
-    """Brings an order up to the executions booked for it. Their sum only ever raises what is known to be filled."""
-    intent = by_venue_id(connection, venue_order_id)
-    if intent is None:
-        return
-    columns = FILLS.c.quantity, FILLS.c.price
-    booked = connection.execute(select(*columns).where(FILLS.c.venue_order_id == venue_order_id)).all()
-    filled = sum((quantity for quantity, _ in booked), Decimal(0))
-    if not booked or filled < intent.filled_quantity:
-        return
-    event = OrderEvent.FILL_ALL if filled >= intent.quantity else OrderEvent.FILL_PART
-    is_possible = intent.state is not OrderState.REJECTED
-    if not is_possible:
-        text = f"Order {intent.client_order_id} ({intent.symbol}) was refused, yet the venue reports executions of it."
-        outbox.enqueue(connection, "alert", text, {"client_order_id": intent.client_order_id}, at)
-    paid = sum((quantity * price for quantity, price in booked), Decimal(0))
-    _change(
-        connection,
-        intent.client_order_id,
-        state=_next(connection, intent, event, at) if is_possible else intent.state,
-        filled_quantity=filled,
-        filled_average_price=paid / filled,
-        updated_at=at,
-    )
+def _is_in_time(connection: Connection, intent: IntentRecord, cycle_id: str | None, now: datetime) -> bool:
+    if intent.cycle_id != cycle_id or intent.expires_at is None or not now < intent.expires_at:
+        return False
+    if cycle_id is None:
+        return True
+    query = select(CYCLES.c.state).where(CYCLES.c.cycle_id == cycle_id)
+    return connection.execute(query).scalar_one_or_none() is CycleState.RUNNING
 
 
 def expire_ready(
@@ -206,23 +130,38 @@ def expire_ready(
         chosen = chosen.where(INTENTS.c.cycle_id != but_cycle)
     names = list(connection.execute(chosen.order_by(INTENTS.c.id)).scalars())
     for name in names:
-        _change(connection, name, state=advance(OrderState.READY, OrderEvent.EXPIRE), updated_at=at)
+        change(connection, name, state=advance(OrderState.READY, OrderEvent.EXPIRE), updated_at=at)
     return names
 
 
-def _next(connection: Connection, intent: IntentRecord, event: OrderEvent, at: datetime) -> OrderState:
-    """The table's answer; news that came too late changes nothing. People are told of a live order that we count as over
-    and never knew to be at the venue."""
-    if (intent.state, event) in TRANSITIONS or intent.state not in _OUTRUN.get(event, frozenset()):
-        return advance(intent.state, event)
-    if event is not OrderEvent.LOSE_ANSWER and intent.venue_order_id is None:
-        text = f"Order {intent.client_order_id} ({intent.symbol}) counts as {intent.state}, but the venue reports: {event}."
-        outbox.enqueue(connection, "alert", text, {"client_order_id": intent.client_order_id}, at)
-    return intent.state
+def expire_stale(connection: Connection, *, now: datetime, at: datetime) -> list[str]:
+    """Expires the READY intents whose time is over; their ids. now: the clock of `expires_at`."""
+    late = select(INTENTS.c.client_order_id).where(INTENTS.c.state == OrderState.READY, INTENTS.c.expires_at <= now)
+    names = list(connection.execute(late.order_by(INTENTS.c.id)).scalars())
+    for name in names:
+        change(connection, name, state=advance(OrderState.READY, OrderEvent.EXPIRE), updated_at=at)
+    return names
 
 
-def _change(connection: Connection, client_order_id: str, **values: Any) -> None:
+def change(connection: Connection, client_order_id: str, **values: Any) -> None:
+    """Sets columns of one intent."""
     connection.execute(update(INTENTS).where(INTENTS.c.client_order_id == client_order_id).values(**values))
+
+
+def _insert(connection: Connection, order: Order, state: OrderState, *, at: datetime, **values: Any) -> None:
+    connection.execute(
+        insert(INTENTS).values(
+            **{name: getattr(order, name) for name in _ORDER},
+            **values,
+            origin=IntentOrigin.DECISION,
+            state=state,
+            attempt=0,
+            filled_quantity=Decimal(0),
+            booked_quantity=Decimal(0),
+            created_at=at,
+            updated_at=at,
+        )
+    )
 
 
 def _list(connection: Connection, query: Any) -> list[IntentRecord]:

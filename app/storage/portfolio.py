@@ -84,7 +84,7 @@ def fold(connection: Connection, new: Sequence[Fill]) -> None:
     if early:
         # The opening cash and the adopted positions hold these already.
         _log.warning("fills_before_opening", account_id=opened.account_id, opened_at=opened.opened_at, execution_ids=early)
-    if _comes_last(connection, new[0]):
+    if _comes_last(connection, new[0]) and not _takes_back(connection, new):
         after = load(connection)
         for fill in new:
             if fill.filled_at >= opened.opened_at:
@@ -113,13 +113,24 @@ def _comes_last(connection: Connection, fill: Fill) -> bool:
     return True
 
 
+def _takes_back(connection: Connection, new: Sequence[Fill]) -> bool:
+    """Whether an execution among these, or one booked before its original, makes another void."""
+    names = [fill.execution_id for fill in new]
+    if any(fill.reverses is not None for fill in new):
+        return True
+    reversals = select(FILLS.c.reverses).where(FILLS.c.reverses.is_not(None))
+    return bool(set(connection.execute(reversals).scalars()).intersection(names))
+
+
 def _booked(connection: Connection) -> list[Fill]:
     columns = [column for column in FILLS.c if column.name != "booked_at"]
     return sorted((Fill(**row) for row in connection.execute(select(*columns)).mappings()), key=fill_key)
 
 
 def _replay(connection: Connection, opened: AccountRecord, fills: Sequence[Fill]) -> Portfolio:
-    """The fold from the beginning: adoptions come before fills of the same instant."""
+    """The fold from the beginning: adoptions come before fills of the same instant, and what was taken back never was."""
+    void = {fill.reverses for fill in fills}
+    fills = [fill for fill in fills if fill.reverses is None and fill.execution_id not in void]
     adoptions = connection.execute(select(ADOPTIONS).order_by(ADOPTIONS.c.at, ADOPTIONS.c.id)).all()
     portfolio = Portfolio(cash=opened.opening_cash)
     waiting = 0

@@ -101,6 +101,19 @@ INTENTS = Table(
     Column("sent_at", Instant),
     Column("updated_at", Instant, nullable=False),
     Column("error", Words),
+    Column("source", Words),
+    Column("booked_quantity", ExactDecimal, nullable=False),
+    Column("missed_at", Instant),
+    Column("pending_since", Instant),
+    Column("told_at", Instant),
+)
+
+# Every id the venue ever knew an order by: one whose terms were changed there gets a new one.
+VENUE_ORDER_IDS = Table(
+    "venue_order_ids",
+    METADATA,
+    Column("venue_order_id", Words, primary_key=True),
+    Column("client_order_id", Words, ForeignKey("intents.client_order_id"), nullable=False, index=True),
 )
 
 FILLS = Table(
@@ -115,6 +128,7 @@ FILLS = Table(
     Column("commission", ExactDecimal, nullable=False),
     Column("filled_at", Instant, nullable=False),
     Column("booked_at", Instant, nullable=False),
+    Column("reverses", Words, index=True, unique=True),
     Index(None, "filled_at", "execution_id"),
     Index(None, "symbol", "filled_at"),
 )

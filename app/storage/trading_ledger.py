@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
-from app.domain.order import Fill, Side, VenueOrder
+import structlog
+
+from app.domain.order import Fill, Side, ValidatedOrder, VenueOrder
 from app.domain.order_state import OrderEvent
 from app.domain.portfolio import Portfolio, Position
 from app.domain.ports import Clock
 from app.domain.records import (
     AccountRecord,
     ClaimOutcome,
+    Committed,
     CycleRecord,
     DecisionRecord,
     EquityPoint,
@@ -23,20 +27,28 @@ from app.domain.records import (
 )
 from app.domain.trading_state import RiskState
 from app.engine.decision import Decision
-from app.storage import cycles, decisions, fills, intents, portfolio, risk_states
-from app.storage.database import Database
+from app.risk.reservations import Capacity
+from app.storage import cycles, decisions, fills, intents, order_reports, portfolio, reservations, risk_states
+from app.storage.answer_spool import Answer, AnswerSpool
+from app.storage.database import Database, StorageUnavailable
+
+_log = structlog.get_logger()
 
 
 class TradingLedger:
     """What trading depends on. Every write is durable when its method returns.
 
+    spool: a directory for answers that the database does not take at the moment; beside the file of a SQLite database
+    unless given.
     clock: wall time, for the notes of when something was booked; whatever trading depends on is passed in.
     Unknown ids raise NotFound, forbidden changes Conflict, trouble with the database itself StorageUnavailable.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, *, spool: Path | None = None) -> None:
         self._db = database
         self._clock = clock
+        place = spool or (database.file and database.file.with_name(f"{database.file.name}.answers"))
+        self._spool = AnswerSpool(place) if place else None
 
     def claim_cycle(
         self,
@@ -69,12 +81,37 @@ class TradingLedger:
         )
 
     def record_decision(
-        self, cycle_id: str, decision: Decision, *, inputs: Mapping[str, Any], orders_expire_at: datetime
-    ) -> None:
+        self, cycle_id: str, decision: Decision, *, inputs: Mapping[str, Any], capacity: Capacity, orders_expire_at: datetime
+    ) -> Committed:
         """One transaction: the record of every symbol, READY intents in the order of the decision, the risk state if
         it changed, alerts, and what the decision saw. Conflict unless the cycle is running and has not decided yet, or
-        if the decision was made under a risk state that no longer holds; nothing is written then."""
-        self._db.write(lambda c: decisions.record(c, cycle_id, decision, inputs=inputs, orders_expire_at=orders_expire_at))
+        if the decision was made under a risk state that no longer holds; nothing is written then.
+
+        Orders that the limits leave no room for by now, all other orders on their way counted, are kept as rejected."""
+        return self._db.write(
+            lambda c: decisions.record(
+                c, cycle_id, decision, inputs=inputs, capacity=capacity, orders_expire_at=orders_expire_at
+            )
+        )
+
+    def commit_orders(
+        self,
+        orders: Sequence[ValidatedOrder],
+        *,
+        source: str,
+        capacity: Capacity,
+        expires_at: datetime,
+        at: datetime,
+        releasing: Collection[str] = (),
+    ) -> Committed:
+        """READY intents for orders that no cycle made, within the limits as in `record_decision`. source: who asked for them
+        (exit, manual, ...). An id that is known already is kept as it stands, so asking twice has one effect.
+        expires_at, at: venue time. releasing: ids of sells that are cancelled before any of these is sent."""
+        return self._db.write(
+            lambda c: reservations.commit(
+                c, orders, capacity, releasing=releasing, cycle_id=None, source=source, expires_at=expires_at, at=at
+            )
+        )
 
     def finish_cycle(
         self,
@@ -117,28 +154,74 @@ class TradingLedger:
 
     # --- orders
 
-    def claim_intent(self, client_order_id: str, *, cycle_id: str, now: datetime) -> bool:
-        """READY -> SENT for exactly one caller, only while the intent's own cycle is running and before it expires.
-        now: the clock of `orders_expire_at`. Only after True may the order be sent, once."""
-        return self._db.write(lambda c: intents.claim(c, client_order_id, cycle_id=cycle_id, now=now))
+    def claim_intent(self, client_order_id: str, *, cycle_id: str | None, now: datetime) -> int | None:
+        """READY -> SENT for exactly one caller, only while the intent's own cycle (None: it has none) is running and before
+        it expires: the number of the claim. now: the clock of `orders_expire_at`. None: it may not be sent.
+        A sale of units that are gone, or that another order still holds, and an entry that the trading state forbids are
+        not given out either."""
+        return self._db.write(lambda c: reservations.claim(c, client_order_id, cycle_id=cycle_id, now=now))
+
+    def holds_claim(self, client_order_id: str, *, fence: int, now: datetime) -> bool:
+        """Whether the claim with this number still stands; to be asked immediately before the order is sent, once."""
+        return self._db.read(lambda c: intents.holds_claim(c, client_order_id, fence=fence, now=now))
 
     def settle_intent(
         self, client_order_id: str, event: OrderEvent, *, venue_order: VenueOrder | None = None, error: str | None = None
     ) -> IntentRecord:
-        """Moves an intent by what became known. News that it has outrun (an acceptance after the fill) changes nothing;
-        what the table of `app.domain.order_state` has no row for is a Conflict."""
+        """Moves an intent by what became known; the legs of a report are adopted with it. News that it has outrun (an
+        acceptance after the fill) changes nothing, and neither does a conclusion of ours against an order seen at the
+        venue; what the table of `app.domain.order_state` has no row for is a Conflict."""
         return self._db.write(
-            lambda c: intents.settle(c, client_order_id, event, venue_order=venue_order, error=error, at=self._clock.now())
+            lambda c: order_reports.settle(
+                c, client_order_id, event, venue_order=venue_order, error=error, at=self._clock.now()
+            )
+        )
+
+    def keep_answer(
+        self, client_order_id: str, event: OrderEvent, *, venue_order: VenueOrder | None = None, error: str | None = None
+    ) -> None:
+        """`settle_intent` for the answer to an order, which cannot be asked for twice: while the database does not take it,
+        it is kept in a file beside it, until `read_back_answers`."""
+        answer = Answer(client_order_id=client_order_id, event=event, venue_order=venue_order, error=error)
+        try:
+            self._settle_answer(answer)
+        except StorageUnavailable as fault:
+            _log.error("answer_not_stored", client_order_id=client_order_id, error=fault.message)
+            if self._spool is None:
+                raise
+            self._spool.keep(answer)
+
+    def read_back_answers(self) -> int:
+        """Books the answers kept in files; how many. Called before anything is compared with the venue."""
+        return self._spool.read_back(self._settle_answer) if self._spool is not None else 0
+
+    def _settle_answer(self, answer: Answer) -> None:
+        self.settle_intent(answer.client_order_id, answer.event, venue_order=answer.venue_order, error=answer.error)
+
+    def miss_intent(self, client_order_id: str, *, now: datetime, grace: timedelta | None) -> bool:
+        """The venue was asked at its time `now` and does not know an order whose answer was lost. True once that has been so
+        for `grace`: it was never received, and has expired. grace None: it is only noted."""
+        return self._db.write(lambda c: order_reports.miss(c, client_order_id, now=now, grace=grace, at=self._clock.now()))
+
+    def note_pending(self, client_order_ids: Collection[str], *, now: datetime, patience: timedelta) -> list[str]:
+        """The orders (all of them) that the venue has yet to act upon at its time `now`. Tells people once of each that has
+        been so for longer than `patience`; those newly told."""
+        return self._db.write(
+            lambda c: order_reports.note_pending(c, client_order_ids, now=now, patience=patience, at=self._clock.now())
         )
 
     def adopt_order(self, venue_order: VenueOrder) -> IntentRecord:
-        """Takes in an order as the venue reports it: ours (brought up to date), a bracket's leg (linked to its entry)
-        or one that a person placed at the venue."""
-        return self._db.write(lambda c: intents.adopt(c, venue_order, at=self._clock.now()))
+        """Takes in an order as the venue reports it: ours (brought up to date), a bracket's leg (linked to its entry), the
+        successor of one whose terms were changed, or one that a person placed at the venue."""
+        return self._db.write(lambda c: order_reports.adopt(c, venue_order, at=self._clock.now()))
 
     def expire_ready_intents(self, *, before_cycle: str) -> list[str]:
         """Expires what any other cycle left READY; the ids."""
         return self._db.write(lambda c: intents.expire_ready(c, but_cycle=before_cycle, at=self._clock.now()))
+
+    def expire_stale_intents(self, now: datetime) -> list[str]:
+        """Expires what was not sent in its time, whoever asked for it; the ids. now: venue time."""
+        return self._db.write(lambda c: intents.expire_stale(c, now=now, at=self._clock.now()))
 
     def unsettled_intents(self) -> list[IntentRecord]:
         """READY, SENT, UNKNOWN, OPEN or PARTIALLY_FILLED, in the order they were decided."""
@@ -184,6 +267,10 @@ class TradingLedger:
     def latest_fill_time(self) -> datetime | None:
         """When the newest booked execution happened, venue time."""
         return self._db.read(fills.latest_time)
+
+    def unknown_orders_filled(self, since: datetime) -> dict[str, datetime]:
+        """Venue ids of orders we do not know that had executions at or after `since`, each with the time of the first."""
+        return self._db.read(lambda c: fills.of_unknown_orders(c, since))
 
     def entries_and_exits(self, since: datetime) -> tuple[dict[str, int], dict[str, int]]:
         """Per symbol: how many entry, and how many exit orders (legs too) had an execution at or after `since`."""

@@ -1,4 +1,4 @@
-"""The life of an intent: only listed steps, ends are ends, and a late fill is the one exception."""
+"""The life of an intent: only listed steps, ends are ends, and late facts are the one exception."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ LATE = {
     (OrderState.CANCELED, OrderEvent.FILL_ALL): OrderState.FILLED,
     (OrderState.EXPIRED, OrderEvent.FILL_PART): OrderState.EXPIRED,
     (OrderState.EXPIRED, OrderEvent.FILL_ALL): OrderState.FILLED,
+    (OrderState.EXPIRED, OrderEvent.SURFACE): OrderState.OPEN,
+    (OrderState.REJECTED, OrderEvent.SURFACE): OrderState.OPEN,
 }
 
 
@@ -30,7 +32,7 @@ def test_a_step_is_in_the_table_or_is_refused(state: OrderState, event: OrderEve
 
 @settings(deadline=None)
 @given(EVENTS)
-def test_no_end_is_left_but_by_a_late_fill(events: list[OrderEvent]) -> None:
+def test_no_end_is_left_but_by_a_late_fact(events: list[OrderEvent]) -> None:
     state, claims = OrderState.READY, 0
     for event in events:
         try:

@@ -10,13 +10,18 @@ import numpy as np
 
 from app.domain.bar import DAILY, BarSeries
 from app.domain.order import Fill, Order, OrderType, Purpose, Side, ValidatedOrder, VenueOrder
+from app.domain.portfolio import Position
 from app.domain.reason import Reason
+from app.domain.records import Committed
 from app.domain.trading_state import RiskState, TradingState
 from app.engine.decision import Decision, SymbolRecord
+from app.risk.limits import RiskLimits
+from app.risk.reservations import Capacity
 from app.services.database_service import DatabaseService
 
 T0 = datetime(2024, 3, 1, 15, 0, tzinfo=UTC)
 LATER = T0 + timedelta(minutes=5)
+CASH = Decimal(10_000_000)
 
 
 def after(seconds: float) -> datetime:
@@ -31,12 +36,24 @@ def order(name: str = "at-aapl-1", **changes: Any) -> Order:
         "quantity": Decimal(10),
         "purpose": Purpose.ENTRY,
         "reason": Reason.BUY_SIGNAL.code,
+        "type": OrderType.LIMIT,
+        "limit_price": Decimal("180.90"),
+        "take_profit_price": Decimal(198),
+        "stop_loss_price": Decimal(171),
     }
     return Order(**{**values, **changes})
 
 
 def exit_order(name: str = "at-exit-1", **changes: Any) -> Order:
-    return order(name, **{"side": Side.SELL, "purpose": Purpose.EXIT, "reason": Reason.STOP_LOSS.code, **changes})
+    market = {"type": OrderType.MARKET, "limit_price": None, "take_profit_price": None, "stop_loss_price": None}
+    values = {"side": Side.SELL, "purpose": Purpose.EXIT, "reason": Reason.STOP_LOSS.code}
+    return order(name, **{**market, **values, **changes})
+
+
+def capacity(equity: int = 10_000_000, **limits: Any) -> Capacity:
+    """What the venue says we are worth; room for everything unless limits are given."""
+    wide = {"max_positions": 1000, "max_exposure_fraction": 1.0, "max_position_fraction": 1.0, "risk_per_trade_fraction": 1.0}
+    return Capacity(equity=Decimal(equity), buying_power=Decimal(equity), prices={}, limits=RiskLimits(**{**wide, **limits}))
 
 
 def risk(epoch: int = 0, **changes: Any) -> RiskState:
@@ -89,9 +106,28 @@ def start_cycle(
 
 
 def decided(ledger: DatabaseService, *orders: Order, cycle_id: str = "c1", at: datetime = T0) -> None:
-    """A running cycle that has decided on these orders."""
+    """A running cycle that has decided on these orders, with money for all of them and holdings for the sales."""
     assert start_cycle(ledger, cycle_id, at=at, alive=False) == "claimed"
-    ledger.record_decision(cycle_id, decision(*orders), inputs={}, orders_expire_at=at + timedelta(minutes=5))
+    open_books(ledger, *(holding(one.symbol, one.quantity) for one in orders if one.side is Side.SELL))
+    committed(ledger, decision(*orders), cycle_id=cycle_id, expires_at=at + timedelta(minutes=5))
+
+
+def open_books(ledger: DatabaseService, *held: Position) -> None:
+    """Money for every order, and these holdings; nothing where the books are open."""
+    if ledger.open_account("a", CASH, T0) and held:
+        ledger.adopt_positions(held, T0)
+
+
+def holding(symbol: str, quantity: Decimal) -> Position:
+    return Position(symbol=symbol, quantity=quantity, average_entry_price=Decimal(150))
+
+
+def committed(
+    ledger: DatabaseService, made: Decision, *, cycle_id: str = "c1", expires_at: datetime = LATER, **values: Any
+) -> Committed:
+    return ledger.record_decision(
+        cycle_id, made, **{"inputs": {}, "capacity": capacity(), **values}, orders_expire_at=expires_at
+    )
 
 
 def venue_order(name: str = "at-aapl-1", venue_id: str = "v1", status: str = "new", **changes: Any) -> VenueOrder:

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from app.storage.database import Database
 from tests.storage import contenders
-from tests.storage.made import LATER, T0, decided, decision, order, start_cycle
+from tests.storage.made import T0, committed, decided, decision, open_books, order, start_cycle
 
 PROCESSES = 4
 SECONDS = 1.5
@@ -42,7 +42,8 @@ def test_processes_that_migrate_together_all_find_it_done(empty_database_url, pr
 @pytest.mark.processes
 def test_each_intent_has_one_sender(ledger, database_url, processes):
     start_cycle(ledger)
-    ledger.record_decision("c1", decision(*map(order, contenders.INTENTS)), inputs={}, orders_expire_at=LATER)
+    open_books(ledger)
+    committed(ledger, decision(*(order(name, symbol=name.upper()) for name in contenders.INTENTS)))
     won = results([processes.submit(contenders.claim_intents, database_url) for _ in range(PROCESSES)])
     assert sorted(chain.from_iterable(won)) == sorted(contenders.INTENTS)
 
@@ -51,12 +52,12 @@ def test_each_intent_has_one_sender_among_threads(ledger):
     decided(ledger, order())
     gate = threading.Barrier(8)
 
-    def claim() -> bool:
+    def claim() -> int | None:
         gate.wait(10)
         return ledger.claim_intent("at-aapl-1", cycle_id="c1", now=T0)
 
     with ThreadPoolExecutor(8) as threads:
-        assert sum(results([threads.submit(claim) for _ in range(8)])) == 1
+        assert [fence for fence in results([threads.submit(claim) for _ in range(8)]) if fence is not None] == [1]
 
 
 @pytest.mark.processes

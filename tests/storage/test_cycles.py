@@ -11,7 +11,21 @@ from app.domain.order_state import OrderState
 from app.domain.reason import Reason
 from app.domain.records import ClaimOutcome, CycleState, EquityPoint
 from app.domain.trading_state import TradingState
-from tests.storage.made import LATER, T0, after, decided, decision, exit_order, order, record, risk, start_cycle
+from tests.storage.made import (
+    LATER,
+    T0,
+    after,
+    committed,
+    decided,
+    decision,
+    exit_order,
+    holding,
+    open_books,
+    order,
+    record,
+    risk,
+    start_cycle,
+)
 
 EQUITY = EquityPoint(
     at=T0, cash=Decimal("1.10"), positions_value=Decimal("2.20"), equity=Decimal("3.30"), venue_equity=Decimal("3.30")
@@ -80,15 +94,16 @@ def test_naive_datetimes_are_refused(ledger):
 def test_a_decision_leaves_everything_behind_at_once(ledger):
     start_cycle(ledger)
     sell, buy = exit_order("x1", symbol="MSFT"), order("n1", limit_price=Decimal("180.90"))
-    halted = risk(1, trading_state=TradingState.REDUCING, cause="daily_loss")
+    fresh = risk(1, cause="halt_ended")
     ledger.save_risk_state(risk(0))
     bought = record(
         reason=Reason.BUY_SIGNAL, side=Side.BUY, quantity=Decimal(10), expected_return=float("nan"),
         members=(0.01, float("nan")), sizing={"exposure": 12.5, "buying_power": float("inf")},
         sizing_bound="exposure", detail="x\0y",
     )  # fmt: skip
-    made = decision(sell, buy, records=(bought, record("MSFT")), state=halted, alerts=("Daily loss reached.",))
-    ledger.record_decision("c1", made, inputs={"price": [1.5, float("nan")]}, orders_expire_at=LATER)
+    made = decision(sell, buy, records=(bought, record("MSFT")), state=fresh, alerts=("Daily loss reached.",))
+    open_books(ledger, holding("MSFT", Decimal(10)))
+    committed(ledger, made, inputs={"price": [1.5, float("nan")]})
 
     intents = ledger.unsettled_intents()
     assert [one.order() for one in intents] == [sell, buy]
@@ -98,9 +113,9 @@ def test_a_decision_leaves_everything_behind_at_once(ledger):
     apple = stored["AAPL"]
     assert (apple.reason, apple.side, apple.quantity, apple.expected_return) == ("buy_signal", Side.BUY, Decimal(10), None)
     assert (apple.members, apple.sizing, apple.detail) == ([0.01, None], {"exposure": 12.5, "buying_power": None}, "x\ufffdy")
-    assert ledger.risk_state() == halted
+    assert ledger.risk_state() == fresh
     assert [(e.epoch, e.previous_state, e.trading_state, e.cause) for e in ledger.risk_events()] == [
-        (1, "ACTIVE", "REDUCING", "daily_loss"),
+        (1, "ACTIVE", "ACTIVE", "halt_ended"),
         (0, None, "ACTIVE", "start"),
     ]
     assert [message.message for message in ledger.outbox_pending()] == ["Daily loss reached."]
@@ -122,19 +137,19 @@ def test_a_decision_under_a_risk_state_that_no_longer_holds_leaves_nothing(ledge
     before = everything(ledger)
     made = decision(order(), records=(record(),), state=risk(decided_epoch), alerts=("x",))
     with pytest.raises(Conflict):
-        ledger.record_decision("c1", made, inputs={}, orders_expire_at=LATER)
+        committed(ledger, made)
     assert everything(ledger) == before
 
 
 def test_a_cycle_decides_once_and_only_while_running(ledger):
     decided(ledger, order())
     with pytest.raises(Conflict):
-        ledger.record_decision("c1", decision(order("n2")), inputs={}, orders_expire_at=LATER)
+        committed(ledger, decision(order("n2")))
     finish(ledger)
     with pytest.raises(Conflict):
-        ledger.record_decision("c1", decision(), inputs={}, orders_expire_at=LATER)
+        committed(ledger, decision())
     with pytest.raises(NotFound):
-        ledger.record_decision("never", decision(), inputs={}, orders_expire_at=LATER)
+        committed(ledger, decision(), cycle_id="never")
     assert [one.client_order_id for one in ledger.orders()] == ["at-aapl-1"]
 
 
@@ -150,7 +165,7 @@ def test_a_known_order_is_kept_as_it_stands(ledger):
 @pytest.mark.parametrize("end", ["abandoned", "finished"])
 def test_nothing_can_be_sent_once_the_cycle_is_over(ledger, end):
     """The fence: a worker paused through its cycle's end wakes up and can claim nothing."""
-    decided(ledger, order("n1"), order("n2"))
+    decided(ledger, order("n1"), order("n2", symbol="KO"))
     assert ledger.claim_intent("n1", cycle_id="c1", now=after(1))
     if end == "abandoned":
         assert start_cycle(ledger, "c2", at=after(2), alive=False) is ClaimOutcome.CLAIMED

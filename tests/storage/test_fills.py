@@ -106,7 +106,6 @@ def test_fills_before_the_opening_are_history_only(ledger):
 
 
 def test_entries_and_exits_are_counted_by_order(ledger):
-    ledger.open_account("a", CASH, T0)
     decided(ledger, order("n1"), exit_order("x1", symbol="KO"))
     ledger.adopt_order(venue_order("n1", "v1"))
     ledger.adopt_order(venue_order("x1", "v2", symbol="KO", side=Side.SELL))

@@ -10,7 +10,7 @@ from app.domain.order import OrderType, Purpose, Side
 from app.domain.order_report import reported_event
 from app.domain.order_state import TERMINAL, TRANSITIONS, OrderEvent, OrderState
 from app.domain.records import IntentOrigin
-from tests.storage.made import LATER, T0, after, decided, decision, exit_order, fill, order, start_cycle, venue_order
+from tests.storage.made import LATER, T0, after, decided, exit_order, fill, order, venue_order
 
 E, S = OrderEvent, OrderState
 # How an intent gets into each state.
@@ -20,16 +20,16 @@ PATHS = {
     S.EXPIRED: (E.EXPIRE,), S.REJECTED: (E.CLAIM, E.REJECT),
 }  # fmt: skip
 OUTRUN = {(state, event) for state in TERMINAL for event in (E.ACCEPT, E.FILL_PART, E.LOSE_ANSWER)} | {
-    (S.OPEN, E.LOSE_ANSWER),
-    (S.PARTIALLY_FILLED, E.LOSE_ANSWER),
-}
+    (S.OPEN, E.LOSE_ANSWER), (S.PARTIALLY_FILLED, E.LOSE_ANSWER), (S.FILLED, E.CANCEL), (S.EXPIRED, E.CANCEL),
+    (S.FILLED, E.EXPIRE), (S.CANCELED, E.EXPIRE), (S.FILLED, E.REJECT), (S.CANCELED, E.REJECT), (S.EXPIRED, E.REJECT),
+}  # fmt: skip
+DOORS = {E.CLAIM, E.SURFACE}  # steps that nobody reports
 
 
 def test_settling_follows_the_table_and_forgives_only_old_news(ledger):
-    cases = [(state, event) for state in OrderState for event in OrderEvent if event is not E.CLAIM]
-    start_cycle(ledger)
+    cases = [(state, event) for state in OrderState for event in OrderEvent if event not in DOORS]
     names = {case: f"{case[0]}-{case[1]}" for case in cases}
-    ledger.record_decision("c1", decision(*map(order, names.values())), inputs={}, orders_expire_at=LATER)
+    decided(ledger, *(order(name, symbol=name.upper()) for name in names.values()))
     for (state, event), name in names.items():
         for step in PATHS[state]:
             if step is E.CLAIM:
@@ -48,8 +48,9 @@ def test_settling_follows_the_table_and_forgives_only_old_news(ledger):
 
 def test_claiming_goes_by_its_own_door(ledger):
     decided(ledger, order())
-    with pytest.raises(InvalidInput):
-        ledger.settle_intent("at-aapl-1", E.CLAIM)
+    for door in (E.CLAIM, E.SURFACE):
+        with pytest.raises(InvalidInput):
+            ledger.settle_intent("at-aapl-1", door)
     with pytest.raises(NotFound):
         ledger.claim_intent("never", cycle_id="c1", now=T0)
     with pytest.raises(NotFound):
@@ -64,7 +65,7 @@ def test_claiming_goes_by_its_own_door(ledger):
 )
 def test_who_may_send(ledger, cycle_id, now, won):
     decided(ledger, order())
-    assert ledger.claim_intent("at-aapl-1", cycle_id=cycle_id, now=now) is won
+    assert ledger.claim_intent("at-aapl-1", cycle_id=cycle_id, now=now) == (1 if won else None)
     assert not ledger.claim_intent("at-aapl-1", cycle_id=cycle_id, now=now)
     sent = ledger.intent("at-aapl-1")
     assert (sent.state, sent.sent_at, sent.attempt) == ((S.SENT, now, 1) if won else (S.READY, None, 0))
@@ -143,11 +144,12 @@ def test_an_order_that_surfaces_after_it_was_returned_unsent_is_adopted(ledger):
     assert (adopted.state, adopted.origin, adopted.venue_order_id) == (S.OPEN, IntentOrigin.DECISION, "v1")
 
 
-def test_people_are_told_once_of_a_live_order_that_counts_as_over(ledger):
+def test_an_order_that_surfaces_after_it_was_given_up_lives_again_and_people_are_told_once(ledger):
     decided(ledger, order())
     ledger.settle_intent("at-aapl-1", E.EXPIRE)
     for _ in range(3):
-        assert ledger.adopt_order(venue_order()).state is S.EXPIRED
+        assert ledger.adopt_order(venue_order()).state is S.OPEN
+    assert ledger.settle_intent("at-aapl-1", E.EXPIRE).state is S.OPEN, "a guess does not stand against a sighting"
     assert [message.kind for message in ledger.outbox_pending()] == ["alert"]
 
 
@@ -156,13 +158,13 @@ def test_old_cycles_leave_nothing_ready(ledger):
     ledger.claim_intent("n1", cycle_id="c1", now=T0)
     ledger.finish_cycle("c1", outcome="completed", detail="", finished_at=T0, timings={}, equity=None)
     ledger.settle_intent("n1", E.RETURN_UNSENT)
-    decided(ledger, exit_order("n2"), cycle_id="c2", at=after(1))
+    decided(ledger, order("n2", symbol="KO"), cycle_id="c2", at=after(1))
     assert ledger.expire_ready_intents(before_cycle="c2") == ["n1"]
     assert [one.client_order_id for one in ledger.unsettled_intents()] == ["n2"]
 
 
 def test_listing_is_newest_first(ledger):
-    decided(ledger, order("n1"), order("n2", symbol="KO"), order("n3"))
+    decided(ledger, order("n1"), order("n2", symbol="KO"), exit_order("n3"))
     assert [one.client_order_id for one in ledger.orders(limit=2)] == ["n3", "n2"]
     assert [one.client_order_id for one in ledger.orders(symbol="AAPL")] == ["n3", "n1"]
     assert ledger.orders(cycle_id="never") == []
@@ -170,7 +172,6 @@ def test_listing_is_newest_first(ledger):
 
 def test_fills_move_their_order(ledger):
     decided(ledger, order())
-    ledger.open_account("a", Decimal(10_000), T0)
     ledger.claim_intent("at-aapl-1", cycle_id="c1", now=T0)
     # The execution is booked before the answer to the order was read.
     ledger.book_fills([fill("e1", quantity=Decimal(4), price=Decimal(100))])
@@ -184,7 +185,6 @@ def test_fills_move_their_order(ledger):
 
 def test_a_late_execution_of_a_cancelled_order_is_booked(ledger):
     decided(ledger, order())
-    ledger.open_account("a", Decimal(10_000), T0)
     ledger.claim_intent("at-aapl-1", cycle_id="c1", now=T0)
     ledger.settle_intent("at-aapl-1", E.CANCEL, venue_order=venue_order(status="canceled"))
     ledger.book_fills([fill("e1", quantity=Decimal(4))])
@@ -196,7 +196,6 @@ def test_a_late_execution_of_a_cancelled_order_is_booked(ledger):
 
 def test_an_execution_of_a_refused_order_is_booked_and_told(ledger):
     decided(ledger, order())
-    ledger.open_account("a", Decimal(10_000), T0)
     ledger.claim_intent("at-aapl-1", cycle_id="c1", now=T0)
     ledger.settle_intent("at-aapl-1", E.REJECT, venue_order=venue_order(status="rejected"))
     ledger.book_fills([fill("e1")])

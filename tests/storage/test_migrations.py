@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import sqlite3
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 
 from app.domain.errors import ConfigurationError
 from app.storage import database as database_module
+from app.storage import migrations
 from app.storage.database import Database, StorageUnavailable
 from app.storage.migrations import _upgrade, migrate, revision
-from app.storage.tables import METADATA
+from app.storage.tables import INTENTS, METADATA, VENUE_ORDER_IDS
 
 
 def test_migrations_make_the_tables_that_the_code_expects(database):
@@ -42,7 +46,34 @@ def test_a_migration_that_dies_leaves_nothing(empty_database_url):
         database.write(die)
     assert inspect(database.engine).get_table_names() == []
     migrate(database)
-    assert database.read(revision) == "risk_breakers"
+    assert database.read(revision) == "order_safety"
+    database.close()
+
+
+def test_orders_and_executions_of_the_first_schema_keep_their_ties(empty_database_url):
+    database = Database(empty_database_url)
+
+    def first_schema(connection):
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "initial")
+        order = "origin, state, symbol, side, purpose, reason, type, time_in_force, attempt, created_at, updated_at"
+        values = "'decision', 'filled', 'KO', 'buy', 'entry', 'x', 'market', 'day', 1, '2024-03-01 15:00', '2024-03-01 15:00'"
+        for name, venue_id in (("n1", "'v1'"), ("n2", "NULL")):
+            columns = f"client_order_id, venue_order_id, quantity, filled_quantity, {order}"
+            connection.execute(text(f"INSERT INTO intents ({columns}) VALUES ('{name}', {venue_id}, '10', '10', {values})"))
+        for name, units in (("e1", "4.1"), ("e2", "5.9")):
+            columns = "execution_id, venue_order_id, symbol, side, quantity, price, commission, filled_at, booked_at"
+            row = f"'{name}', 'v1', 'KO', 'buy', '{units}', '1', '0', '2024-03-01 15:00', '2024-03-01 15:00'"
+            connection.execute(text(f"INSERT INTO fills ({columns}) VALUES ({row})"))
+
+    database.write(first_schema)
+    migrate(database)
+    tie = database.read(lambda c: c.execute(select(VENUE_ORDER_IDS)).all())
+    booked = database.read(lambda c: c.execute(select(INTENTS.c.booked_quantity).order_by(INTENTS.c.id)).scalars().all())
+    assert tie == [("v1", "n1")]
+    assert booked == [Decimal("10.0"), Decimal(0)]
     database.close()
 
 

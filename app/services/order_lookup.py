@@ -1,0 +1,56 @@
+"""Orders whose answer got lost: asked for by our own id until the venue proves what became of them, never sent again."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+
+from app.domain.errors import VenueError
+from app.domain.order_report import reported_event
+from app.domain.order_state import OrderState
+from app.domain.records import IntentRecord
+from app.services.alpaca_service import AlpacaService
+from app.services.database_service import DatabaseService
+
+log = structlog.get_logger()
+
+# Venues were seen to deny an order for 20 s after taking it. Counted from the first look-up that missed.
+UNSEEN_GRACE = timedelta(seconds=60)
+# Pauses between look-ups of one order, by hand-over: the sender makes the first ones, then whoever watches, then each cycle.
+SENDER_WAITS_SECONDS = (0.0, 1.0, 2.0)
+WATCHER_WAITS_SECONDS = (4.0, 8.0, 16.0, 32.0, 60.0)
+
+_IN_FLIGHT = frozenset({OrderState.SENT, OrderState.UNKNOWN})
+
+
+def is_in_flight(intent: IntentRecord) -> bool:
+    """Whether it may or may not have reached the venue."""
+    return intent.state in _IN_FLIGHT
+
+
+class OrderLookup:
+    """Asks the venue about single orders."""
+
+    def __init__(self, *, venue: AlpacaService, database: DatabaseService) -> None:
+        self._venue = venue
+        self._database = database
+
+    def find(self, client_order_id: str, now: datetime, *, listed: bool = True) -> bool:
+        """Whether the fate of the order is known now. now: venue time. listed: False when a full listing of the venue's orders,
+        read just now, did not show it either; only then can its absence count as proof, once it has lasted long enough."""
+        try:
+            order = self._venue.order_by_client_id(client_order_id)
+        except VenueError as error:
+            log.warning("order_lookup_failed", client_order_id=client_order_id, error=error.message)
+            return False
+        if order is None:
+            grace = None if listed else UNSEEN_GRACE
+            return self._database.miss_intent(client_order_id, now=now, grace=grace)
+        self._database.settle_intent(client_order_id, reported_event(order), venue_order=order)
+        return True
+
+    def find_all(self, now: datetime) -> int:
+        """Look up everything in flight once; how many orders stay unexplained. For a watcher between two cycles."""
+        waiting = [intent.client_order_id for intent in self._database.unsettled_intents() if is_in_flight(intent)]
+        return sum(not self.find(name, now) for name in waiting)
