@@ -26,7 +26,8 @@ from app.services.order_lookup import OrderLookup, is_in_flight
 
 log = structlog.get_logger()
 
-# Venues list executions late and out of order. Where the books differ, the look back is longer.
+# Venues list executions late and out of order: each listing reaches back before the last one, and further where the books
+# differ.
 FILL_OVERLAP = timedelta(minutes=10)
 FILL_SEARCH = timedelta(days=3)
 ATTRIBUTION_PERIOD = timedelta(days=1)
@@ -96,7 +97,7 @@ class Reconciler:
                 self._lookup.find(intent.client_order_id, now, listed=False)
         self._adopt_strangers(unsettled, seen, at_venue)
         self._note_pending(unsettled, at_venue, now)
-        booked = self._database.book_fills(self._venue.fills(self._fills_since(overlap)))
+        booked = self._database.book_fills(self._venue.fills(self._fills_since(overlap)), listed_at=now)
         for fill in booked:
             metrics.observe_fill(fill.side, fill.quantity * fill.price)
         self._attribute(now)
@@ -111,12 +112,10 @@ class Reconciler:
                     self._database.adopt_order(order)
 
     def _fills_since(self, overlap: timedelta) -> datetime:
-        latest = self._database.latest_fill_time()
-        opened = self._database.account()
-        start = latest or (opened.opened_at if opened else None)
-        if start is None:
+        listed_at, opened = self._database.fills_listed_at(), self._database.account()
+        if opened is None:
             raise RuntimeError("fills are read only after the books are opened")
-        return start - overlap if latest else start
+        return opened.opened_at if listed_at is None else max(opened.opened_at, listed_at - overlap)
 
     def _adopt_strangers(
         self, unsettled: Iterable[IntentRecord], seen: dict[str, list[VenueOrder]], at_venue: dict[str, VenueOrder]

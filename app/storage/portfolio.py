@@ -36,6 +36,19 @@ def account(connection: Connection) -> AccountRecord | None:
     return None if row is None else AccountRecord(**row)
 
 
+def fills_listed_at(connection: Connection) -> datetime | None:
+    """Venue time of the last full listing of executions that was booked."""
+    at: datetime | None = connection.execute(select(ACCOUNT.c.fills_listed_at)).scalar_one_or_none()
+    return at
+
+
+def note_listing(connection: Connection, at: datetime) -> None:
+    """The venue was asked at `at` for every execution so far, and what it told is booked in this transaction."""
+    before = fills_listed_at(connection)
+    if before is None or at > before:
+        connection.execute(update(ACCOUNT).values(fills_listed_at=at))
+
+
 def open_account(connection: Connection, account_id: str, cash: Decimal, at: datetime) -> bool:
     """Starts the books; false if they are open already. Raises Conflict for another account than the one kept."""
     present = account(connection)

@@ -143,6 +143,7 @@ ACCOUNT = Table(
     Column("opening_cash", ExactDecimal, nullable=False),
     Column("cash", ExactDecimal, nullable=False),
     Column("realized", ExactDecimal, nullable=False),
+    Column("fills_listed_at", Instant),  # venue time by which every execution was asked for
 )
 
 POSITIONS = Table(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 
 from app.domain.order import Fill, Side, ValidatedOrder, VenueOrder
 from app.domain.order_state import OrderEvent
@@ -251,10 +252,22 @@ class TradingLedger:
         held = list(positions)
         self._db.write(lambda c: portfolio.adopt(c, held, at))
 
-    def book_fills(self, new: Sequence[Fill]) -> list[Fill]:
+    def book_fills(self, new: Sequence[Fill], *, listed_at: datetime | None = None) -> list[Fill]:
         """Books executions not seen before, with their orders, cash, positions and a message each, and returns them.
-        Repeats are ignored; the result does not depend on the order of reports. Conflict before `open_account`."""
-        return self._db.write(lambda c: fills.book(c, new, at=self._clock.now()))
+        Repeats are ignored; the result does not depend on the order of reports. Conflict before `open_account`.
+        listed_at: venue time at which these were all there were since `fills_listed_at`; None for single reports."""
+
+        def work(connection: Connection) -> list[Fill]:
+            booked = fills.book(connection, new, at=self._clock.now())
+            if listed_at is not None:
+                portfolio.note_listing(connection, listed_at)
+            return booked
+
+        return self._db.write(work)
+
+    def fills_listed_at(self) -> datetime | None:
+        """Venue time by which every execution was asked for. What a stream tells says nothing about those before it."""
+        return self._db.read(portfolio.fills_listed_at)
 
     def portfolio(self) -> Portfolio:
         """Cash and positions by all booked fills. Conflict before `open_account`."""

@@ -134,7 +134,7 @@ class Venue:
         how = self.dice.choices(["done", "stuck", "filled", "lost", "busy"], [70, 10, 10, 5, 5])[0]
         if how == "busy":
             raise TryAgain("busy")
-        if how == "filled" and one.order.status != "held":
+        if how == "filled" and self._is_active(one):
             self._execute(one, one.left)
         elif how == "stuck":
             self._change(one, status="pending_cancel")
@@ -156,7 +156,7 @@ class Venue:
     def trade(self, likely: float = 0.5) -> None:
         """Some orders fill, in part or whole; some stuck ones let go."""
         for one in list(self.book.values()):
-            if not one.is_open or one.order.status == "held" or self.dice.random() > likely:
+            if not one.is_open or not self._is_active(one) or self.dice.random() > likely:
                 continue
             if one.order.status == "pending_cancel" and self.dice.random() < 0.5:
                 self._end(one, "canceled")
@@ -219,7 +219,7 @@ class Venue:
         """Units no open sell holds; a bracket's two legs hold the same ones."""
         holding: dict[str, Decimal] = {}
         for one in self._open(Side.SELL):
-            if one.order.symbol == symbol and one.order.status != "held":
+            if one.order.symbol == symbol and self._is_active(one):
                 key = one.parent or one.order.venue_order_id
                 holding[key] = max(holding.get(key, Decimal(0)), one.left)
         return self.held.get(symbol, Decimal(0)) - sum(holding.values(), Decimal(0))
@@ -272,6 +272,10 @@ class Venue:
             for other in self._legs(one.parent):
                 if other.is_open:
                     self._change(other, status="canceled")
+
+    def _is_active(self, one: Resting) -> bool:
+        """Whether it can fill: a leg waits until its entry has ended, even while it is itself being cancelled."""
+        return one.parent is None or not self.book[one.parent].is_open
 
     def _legs(self, entry: str) -> list[Resting]:
         return [leg for leg in self.book.values() if leg.parent == entry and leg.is_open]

@@ -32,6 +32,7 @@ def upgrade() -> None:
     op.add_column("intents", sa.Column("booked_quantity", ExactDecimal(), nullable=False, server_default="0"))
     op.add_column("fills", sa.Column("reverses", Words(), nullable=True))
     op.create_index(op.f("ix_fills_reverses"), "fills", ["reverses"], unique=True)
+    op.add_column("account", sa.Column("fills_listed_at", Instant(), nullable=True))
     op.create_table(
         "venue_order_ids",
         sa.Column("venue_order_id", Words(), nullable=False),
@@ -48,6 +49,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Takes them away again; orders changed at the venue then count as two."""
     op.drop_table("venue_order_ids")
+    op.drop_column("account", "fills_listed_at")
     op.drop_index(op.f("ix_fills_reverses"), "fills")
     op.drop_column("fills", "reverses")
     for name in ("booked_quantity", *_ADDED):
