@@ -123,7 +123,9 @@ class Desk:
             assert self.account.power() >= 0
 
     def replace(self, order_id, body):
-        self.account.replace(order_id, parse_replacement(parse_json(body)))
+        order = self.account.replace(order_id, parse_replacement(parse_json(body)))
+        if order.intent.opens:
+            assert self.account.power() >= 0
 
     def cancel(self, order_id):
         self.account.cancel(order_id)
