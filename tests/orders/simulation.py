@@ -103,7 +103,9 @@ class Process:
             broker=Tap(world.venue, world.at_venue), data=None, database=self.ledger, clock=world.wall, symbols=SYMBOLS,
             mode="simulated", url="",
         )  # fmt: skip
-        self.executor = Executor(venue=self.service, database=self.ledger, sleep=world.venue.pass_time, monotonic=world.seconds)
+        self.executor = Executor(
+            venue=self.service, database=self.ledger, gate=lambda: None, sleep=world.venue.pass_time, monotonic=world.seconds
+        )
         self.reconciler = Reconciler(venue=self.service, database=self.ledger)
 
 

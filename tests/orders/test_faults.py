@@ -61,7 +61,9 @@ class Bench:
         service: Any = AlpacaService(
             broker=self.venue, data=None, database=ledger, clock=clock, symbols=tuple(PRICES), mode="simulated", url=""
         )  # type: ignore[arg-type]
-        self.executor = Executor(venue=service, database=ledger, sleep=self.venue.pass_time, monotonic=self.seconds)
+        self.executor = Executor(
+            venue=service, database=ledger, gate=lambda: None, sleep=self.venue.pass_time, monotonic=self.seconds
+        )
         self.reconciler = Reconciler(venue=service, database=ledger)
 
     def seconds(self) -> float:
