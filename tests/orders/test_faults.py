@@ -427,7 +427,7 @@ def locked_while(database: Database, work: Callable[[], Any]) -> Any:
 
 
 def test_e01_an_answer_is_kept_while_the_database_is_held(database_url, tmp_path, hand_clock):
-    database = Database(database_url, busy_timeout_seconds=0.05)
+    database = Database(database_url, busy_timeout_seconds=1.0)
     bench = Bench(DatabaseService(database, hand_clock, spool=tmp_path / "answers"), hand_clock)
     submit = bench.venue.submit
     answers: list[VenueOrder] = []
