@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain
@@ -31,7 +32,11 @@ def race() -> Iterator[Raced]:
         def run(work: Callable[..., list[Any]], url: str, rounds: int) -> list[list[Any]]:
             barrier = manager.Barrier(racers.RACERS)
             futures = [pool.submit(work, url, number, rounds, barrier) for number in range(racers.RACERS)]
-            return [future.result(timeout=7000) for future in futures]
+            faults = [fault for future in futures if (fault := future.exception(timeout=7000)) is not None]
+            # Who falls out leaves the others waiting in vain; the first reason is the one that counts.
+            for fault in sorted(faults, key=lambda fault: isinstance(fault, threading.BrokenBarrierError)):
+                raise fault
+            return [future.result() for future in futures]
 
         yield run
 
