@@ -35,7 +35,7 @@ def test_no_label_of_the_past_ends_after_the_first_judged_decision(
     decided = np.arange(count, dtype=np.int64) * 100
     known = decided + horizon * 100
     first_test = round(count * first)
-    if first_test < horizon + embargo:
+    if first_test < horizon + embargo or first_test > count - folds:
         with pytest.raises(InvalidInput):
             walk_forward(decided, known, folds=folds, first_test=first_test, embargo_seconds=embargo * 100)
         return
