@@ -133,6 +133,9 @@ def test_kill_nine_under_load_neither_loses_nor_doubles_an_order(tmp_path):
     port, state = free_port(), tmp_path / "state.db"
     journals = {name: tmp_path / f"{name}.jsonl" for _, name in CLIENTS}
     exchange = start_exchange(port, state)
+    for key_id in ("one", "two"):  # the first kill may come before a client's first request
+        headers = {"APCA-API-KEY-ID": key_id, "APCA-API-SECRET-KEY": "secret"}
+        requests.get(f"http://127.0.0.1:{port}/v2/clock", headers=headers, timeout=60).raise_for_status()
     clients = [start_client(port, key_id, name, journals[name]) for key_id, name in CLIENTS]
     ledgers, answered = {}, 0
     try:
