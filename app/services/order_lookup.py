@@ -17,9 +17,8 @@ log = structlog.get_logger()
 
 # Venues were seen to deny an order for 20 s after taking it. Counted from the first look-up that missed.
 UNSEEN_GRACE = timedelta(seconds=60)
-# Pauses between look-ups of one order, by hand-over: the sender makes the first ones, then whoever watches, then each cycle.
+# Pauses before the sender's look-ups of one order; after them each cycle asks.
 SENDER_WAITS_SECONDS = (0.0, 1.0, 2.0)
-WATCHER_WAITS_SECONDS = (4.0, 8.0, 16.0, 32.0, 60.0)
 
 _IN_FLIGHT = frozenset({OrderState.SENT, OrderState.UNKNOWN})
 
@@ -49,8 +48,3 @@ class OrderLookup:
             return self._database.miss_intent(client_order_id, now=now, grace=grace)
         self._database.settle_intent(client_order_id, reported_event(order), venue_order=order)
         return True
-
-    def find_all(self, now: datetime) -> int:
-        """Look up everything in flight once; how many orders stay unexplained. For a watcher between two cycles."""
-        waiting = [intent.client_order_id for intent in self._database.unsettled_intents() if is_in_flight(intent)]
-        return sum(not self.find(name, now) for name in waiting)

@@ -32,7 +32,6 @@ from app.services.alpaca_service import AlpacaService
 from app.services.collector import Collector
 from app.services.database_service import DatabaseService
 from app.services.execution import Execution, Executor
-from app.services.order_lookup import OrderLookup
 from app.services.reconciliation import Reconciled, Reconciler
 from app.services.risk_manager import RiskManager
 from app.services.risk_status import READINGS
@@ -79,7 +78,6 @@ class TradingService:
         )
         self._reconciler = Reconciler(venue=venue, database=database)
         self._executor = Executor(venue=venue, database=database, gate=risk.entries_forbidden)
-        self._lookup = OrderLookup(venue=venue, database=database)
 
     def prepare(self) -> None:
         """Pay the price of a first cycle in advance: calendar, trading rules, models, compiled rules. Writes nothing but
@@ -116,11 +114,6 @@ class TradingService:
         if venue_clock.is_open:
             return record
         return replace(record, detail=f"{_closed(venue_clock)}. {record.detail}".strip())
-
-    def look_up_orders(self) -> int:
-        """Ask once for every order whose answer was lost; how many stay unexplained. To be repeated after
-        `WATCHER_WAITS_SECONDS` while any is; the next cycle asks too. Raises VenueError."""
-        return self._lookup.find_all(self._venue.clock().now)
 
     def portfolio_view(self) -> dict[str, Any]:
         """Account, positions at the newest prices, and the gain of each, as the dashboard shows them."""

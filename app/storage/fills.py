@@ -39,12 +39,6 @@ def book(connection: Connection, fills: Sequence[Fill], *, at: datetime) -> list
     return new
 
 
-def latest_time(connection: Connection) -> datetime | None:
-    """When the newest booked execution happened."""
-    newest: datetime | None = connection.execute(select(func.max(FILLS.c.filled_at))).scalar_one_or_none()
-    return newest
-
-
 def of_unknown_orders(connection: Connection, since: datetime) -> dict[str, datetime]:
     """Venue ids of orders we do not know that had executions since then, each with the time of the first."""
     known = select(VENUE_ORDER_IDS.c.venue_order_id)

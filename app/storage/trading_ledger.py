@@ -277,10 +277,6 @@ class TradingLedger:
         """Newest first."""
         return self._db.read(lambda c: fills.listing(c, limit=limit, symbol=symbol))
 
-    def latest_fill_time(self) -> datetime | None:
-        """When the newest booked execution happened, venue time."""
-        return self._db.read(fills.latest_time)
-
     def unknown_orders_filled(self, since: datetime) -> dict[str, datetime]:
         """Venue ids of orders we do not know that had executions at or after `since`, each with the time of the first."""
         return self._db.read(lambda c: fills.of_unknown_orders(c, since))

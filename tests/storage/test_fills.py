@@ -62,7 +62,7 @@ def test_fills_in_any_order_and_repeated_give_the_fold(database, hand_clock, fil
     assert sorted(f.execution_id for f in booked) == sorted(f.execution_id for f in fills)
     assert ledger.portfolio() == domain_fold(fills)
     assert len(ledger.fills()) == len(fills) == len(ledger.outbox_pending())
-    assert ledger.latest_fill_time() == max(f.filled_at for f in fills)
+    assert ledger.fills(1)[0].fill.filled_at == max(f.filled_at for f in fills)
 
 
 def test_books_must_be_open(ledger):
@@ -70,7 +70,7 @@ def test_books_must_be_open(ledger):
         with pytest.raises(Conflict):
             call()
     assert ledger.account() is None
-    assert ledger.latest_fill_time() is None
+    assert ledger.fills() == []
 
 
 def test_one_account_for_ever(ledger):

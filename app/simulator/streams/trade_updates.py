@@ -36,11 +36,6 @@ class TradeUpdates(Connection[Json | Update]):
     _listening = False
 
     @property
-    def listens(self) -> bool:
-        """Whether the client wants to be told."""
-        return self._listening
-
-    @property
     def followed(self) -> bool:
         """Never: the clock follows clients of market data."""
         return False

@@ -6,7 +6,6 @@ volume times ratio for a split, prices times 1 - dividend / previous close for a
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -19,6 +18,7 @@ import numpy as np
 from app.domain.bar import BarSeries, Floats, Seconds
 from app.domain.errors import InvalidInput
 from app.runtime.calendar import midnight_new_york
+from app.simulator.tape.csv_rows import read_rows
 
 ADJUSTMENTS = {
     "raw": frozenset[str](),
@@ -57,15 +57,7 @@ class Factors(NamedTuple):
 
 def load_actions(path: Path) -> tuple[CorporateAction, ...]:
     """Read a CSV file with the columns symbol, ex_date, kind (split or dividend) and value; raises InvalidInput for others."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as fault:
-        raise InvalidInput(f"{path.name} cannot be read as corporate actions: {fault}") from fault
-    missing = [name for name in _COLUMNS if rows and name not in rows[0]]
-    if missing:
-        raise InvalidInput(f"{path.name} lacks {', '.join(missing)}; corporate actions need the columns {', '.join(_COLUMNS)}")
-    found = [_action(row, f"{path.name}, line {line}") for line, row in enumerate(rows, 2)]
+    found = [_action(row, where) for where, row in read_rows(path, _COLUMNS, "corporate actions")]
     return tuple(sorted(found, key=lambda action: (action.ex_date, action.symbol, action.kind)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -15,6 +14,7 @@ import numpy as np
 
 from app.domain.bar import BarSeries
 from app.domain.errors import InvalidInput
+from app.simulator.tape.csv_rows import read_rows
 
 _COLUMNS = ("time", "symbols", "headline")
 _BIG_MOVE = 0.04
@@ -116,15 +116,7 @@ def load_news(path: Path) -> FileNews:
     Times without an offset are UTC; a mere date counts as the last second of that day, as nobody can say when in it the
     article appeared. Raises InvalidInput for a file of another shape.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as fault:
-        raise InvalidInput(f"{path.name} cannot be read as news: {fault}") from fault
-    missing = [name for name in _COLUMNS if rows and name not in rows[0]]
-    if missing:
-        raise InvalidInput(f"{path.name} lacks {', '.join(missing)}; news need the columns {', '.join(_COLUMNS)}")
-    return FileNews(_article(row, f"{path.name}, line {line}") for line, row in enumerate(rows, 2))
+    return FileNews(_article(row, where) for where, row in read_rows(path, _COLUMNS, "news"))
 
 
 def _article(row: dict[str, str], where: str) -> Article:
