@@ -33,7 +33,8 @@ class TradeUpdates(Connection[Json | Update]):
     """A client of /stream. Events wait as they are and are written out when they are sent."""
 
     stream: ClassVar[str] = TRADE_UPDATES
-    _listening = False
+    listens = False
+    """Whether the client asked to be told."""
 
     @property
     def followed(self) -> bool:
@@ -61,7 +62,7 @@ class TradeUpdates(Connection[Json | Update]):
 
     def on_orders(self, account: Account, events: list[OrderEvent]) -> None:
         """Tell them, if the client listens."""
-        if self._listening:
+        if self.listens:
             for event in events:
                 self.post_event(event.event, Update(event, account.ledger))
 
@@ -80,8 +81,8 @@ class TradeUpdates(Connection[Json | Update]):
         if not self.key_id:
             self.post({"stream": "authorization", "data": {"status": "unauthorized", "action": "listen"}})
             return
-        self._listening = TRADE_UPDATES in streams
-        self.post({"stream": "listening", "data": {"streams": [TRADE_UPDATES] if self._listening else []}})
+        self.listens = TRADE_UPDATES in streams
+        self.post({"stream": "listening", "data": {"streams": [TRADE_UPDATES] if self.listens else []}})
 
 
 def trade_update(update: Update) -> Json:
