@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -232,25 +232,6 @@ class OutboxMessage:
     created_at: datetime
     attempts: int
     error: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRun:
-    """One training or tuning of one symbol. kind: train | tune. data_until: when the newest bar used became known.
-    model: id of the version written (None: none was). scores, params: plain JSON values."""
-
-    run_id: str
-    kind: str
-    symbol: str
-    outcome: str
-    finished_at: datetime
-    duration_seconds: float
-    data_until: datetime | None = None
-    model: str | None = None
-    task_id: str | None = None
-    scores: Mapping[str, Any] = field(default_factory=dict)
-    params: Mapping[str, Any] = field(default_factory=dict)
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

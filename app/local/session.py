@@ -147,19 +147,6 @@ class InstanceLock:
             self._file = None
 
 
-def holder_pid(state_dir: Path) -> int | None:
-    """The process that holds the lock now, or None."""
-    try:
-        with (state_dir / _LOCK_FILE).open("r+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                return int(file.read().strip() or 0) or None
-    except (OSError, ValueError):
-        pass
-    return None
-
-
 def write_private(path: Path, value: Mapping[str, Any]) -> None:
     """Write JSON for this user's eyes only, whole or not at all."""
     draft = path.with_suffix(".new")

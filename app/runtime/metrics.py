@@ -211,13 +211,6 @@ def shared_directory() -> Path | None:
     return Path(name) if name else None
 
 
-def prepare_directory(directory: Path) -> None:
-    """Make an empty shared directory. Only for whoever starts all processes, before the first of them runs."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for leftover in directory.glob("*.db"):
-        leftover.unlink()
-
-
 def forget_process(pid: int) -> None:
     """A process of ours ended: drop its live readings; its counts stay."""
     if shared_directory() is not None:

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from app.domain.bar import BarSeries
-from app.domain.records import BacktestRecord, ModelRun, OutboxMessage, TaskRecord
-from app.storage import backtests, bars, migrations, model_runs, outbox, task_records
+from app.domain.records import BacktestRecord, OutboxMessage, TaskRecord
+from app.storage import backtests, bars, migrations, outbox, task_records
 from app.storage.trading_ledger import TradingLedger
 
 
 class DatabaseService(TradingLedger):
-    """The ledger's order path (see `TradingLedger`) and what is kept beside it: bars, models, backtests, tasks, messages.
+    """The ledger's order path (see `TradingLedger`) and what is kept beside it: bars, backtests, tasks, messages.
 
     Unknown ids raise NotFound, forbidden changes Conflict, trouble with the database itself StorageUnavailable.
     """
@@ -32,7 +32,7 @@ class DatabaseService(TradingLedger):
         """Closes idle connections."""
         self._db.close()
 
-    # --- bars, models, backtests
+    # --- bars, backtests
 
     def save_bars(self, series: Mapping[str, BarSeries], *, replace: bool = True) -> None:
         """Upserts bars; replace=False keeps what is there."""
@@ -49,22 +49,6 @@ class DatabaseService(TradingLedger):
         """Bars with start <= timestamp <= end, at most the newest `limit` per symbol; symbols without bars are absent."""
         names = [symbols] if isinstance(symbols, str) else symbols
         return self._db.read(lambda c: bars.load(c, names, timeframe, start=start, end=end, limit=limit))
-
-    def newest_bar(self, timeframe: str) -> dict[str, datetime]:
-        """Timestamp of the newest bar of each symbol."""
-        return self._db.read(lambda c: bars.newest(c, timeframe))
-
-    def save_model_runs(self, runs: Sequence[ModelRun]) -> None:
-        """Stores finished trainings and tunings."""
-        self._db.write(lambda c: model_runs.add(c, runs))
-
-    def model_runs(self, limit: int = 100, symbol: str | None = None, kind: str | None = None) -> list[ModelRun]:
-        """Newest first."""
-        return self._db.read(lambda c: model_runs.listing(c, limit=limit, symbol=symbol, kind=kind))
-
-    def model_run(self, run_id: str) -> ModelRun:
-        """One training or tuning."""
-        return self._db.read(lambda c: model_runs.one(c, run_id))
 
     def save_backtest(self, params: Mapping[str, Any], performance: Mapping[str, Any], result: Mapping[str, Any]) -> str:
         """Stores a finished backtest; its id."""

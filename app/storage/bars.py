@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain, islice, repeat
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, select
 
 from app.domain.bar import BarSeries
 from app.domain.errors import InvalidInput
@@ -73,20 +73,6 @@ def load(
         if rows:
             found[symbol] = _series(symbol, timeframe, rows)
     return found
-
-
-def newest(connection: Connection, timeframe: str) -> dict[str, datetime]:
-    """The timestamp of the newest bar of each symbol. Hops from symbol to symbol in the key: no scan over all bars."""
-    rows = connection.execute(
-        text(
-            "WITH RECURSIVE known(symbol) AS (SELECT min(symbol) FROM bars UNION ALL "
-            "SELECT (SELECT min(b.symbol) FROM bars b WHERE b.symbol > known.symbol) FROM known "
-            "WHERE known.symbol IS NOT NULL) SELECT symbol, (SELECT max(b.timestamp) FROM bars b WHERE b.symbol = known.symbol "
-            "AND b.timeframe = :timeframe) FROM known WHERE symbol IS NOT NULL"
-        ),
-        {"timeframe": timeframe},
-    )
-    return {symbol: datetime.fromtimestamp(newest, UTC) for symbol, newest in rows if newest is not None}
 
 
 def _seconds(at: datetime) -> int:

@@ -240,24 +240,6 @@ OUTBOX = Table(
     Column("error", Words),
 )
 
-MODEL_RUNS = Table(
-    "model_runs",
-    METADATA,
-    Column("run_id", Words, primary_key=True),
-    Column("kind", Words, nullable=False),
-    Column("symbol", Words, nullable=False),
-    Column("outcome", Words, nullable=False),
-    Column("finished_at", Instant, nullable=False, index=True),
-    Column("duration_seconds", Double, nullable=False),
-    Column("data_until", Instant),
-    Column("model", Words),
-    Column("task_id", Words),
-    Column("scores", Json, nullable=False),
-    Column("params", Json, nullable=False),
-    Column("detail", Words, nullable=False),
-    Index(None, "symbol", "finished_at"),
-)
-
 BACKTESTS = Table(
     "backtests",
     METADATA,

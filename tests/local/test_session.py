@@ -11,7 +11,7 @@ import pytest
 
 from app.config import Settings
 from app.domain.errors import Conflict, InvalidInput
-from app.local.session import InstanceLock, Wish, holder_pid, open_run, run_environment
+from app.local.session import InstanceLock, Wish, open_run, run_environment
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LIST = ("AAPL", "MSFT")
@@ -87,13 +87,11 @@ def test_one_installation_per_directory_and_a_killed_one_lets_go(tmp_path):
     assert holder.stdout.readline() == "taken\n"
     with pytest.raises(Conflict, match=str(holder.pid)):
         InstanceLock(tmp_path).take()
-    assert holder_pid(tmp_path) == holder.pid
     holder.kill()
     holder.wait()
     lock = InstanceLock(tmp_path)
     lock.take()
     lock.release()
-    assert holder_pid(tmp_path) is None
 
 
 def test_a_market_that_cannot_be_replayed_leaves_the_saved_run_where_it_is(tmp_path):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.domain.errors import Conflict, NotFound
-from app.domain.records import ModelRun, TaskState
+from app.domain.records import TaskState
 from app.storage.outbox import MAX_ATTEMPTS
-from tests.storage.made import T0, after
 
 
 def test_the_life_of_a_task(ledger, hand_clock):
@@ -42,7 +41,6 @@ def test_unknown_ids_are_named_so(ledger):
         lambda: ledger.start_task("x"),
         lambda: ledger.finish_task("x", {}),
         lambda: ledger.backtest("x"),
-        lambda: ledger.model_run("x"),
         lambda: ledger.outbox_sent(7),
         lambda: ledger.outbox_failed(7, "x"),
     ):
@@ -62,19 +60,6 @@ def test_messages_are_delivered_in_order_until_given_up(ledger):
         assert ledger.outbox_pending()[0].attempts == attempt
     ledger.outbox_failed(second.id, "unreachable")
     assert ledger.outbox_pending() == []
-
-
-def test_model_runs(ledger):
-    runs = [
-        ModelRun(run_id=f"r{i}", kind=kind, symbol=symbol, outcome="done", finished_at=after(i), duration_seconds=0.5,
-                 data_until=T0, model=f"m{i}", scores={"rmse": 0.01}, params={"depth": 3})
-        for i, (kind, symbol) in enumerate([("tune", "AAPL"), ("train", "AAPL"), ("train", "KO")])
-    ]  # fmt: skip
-    ledger.save_model_runs(runs)
-    ledger.save_model_runs([])
-    assert ledger.model_runs() == runs[::-1]
-    assert ledger.model_runs(symbol="AAPL", kind="train") == [runs[1]]
-    assert ledger.model_run("r0") == runs[0]
 
 
 def test_backtests(ledger, hand_clock):

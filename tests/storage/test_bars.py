@@ -40,8 +40,6 @@ def test_windows_and_limits(ledger):
     assert same(ledger.bars("AAPL", DAILY, end=at(given, 6), limit=2)["AAPL"], given.slice(5, 7))
     assert ledger.bars(["AAPL", "NONE"], MINUTE) == {}
     assert set(ledger.bars(["AAPL", "NONE", "KO"], DAILY, limit=1)) == {"AAPL", "KO"}
-    assert ledger.newest_bar(DAILY) == {"AAPL": at(given, 9), "KO": at(given, 2)}
-    assert ledger.newest_bar(MINUTE) == {}
 
 
 def test_newer_values_win_unless_told_otherwise(ledger):
@@ -75,4 +73,4 @@ def test_series_out_of_order_are_refused(ledger):
     assert ledger.bars("AAPL", DAILY) == {}
     ledger.save_bars({"AAPL": good.slice(0, 0)})
     ledger.save_bars({})
-    assert ledger.newest_bar(DAILY) == {}
+    assert ledger.bars("AAPL", DAILY) == {}
