@@ -164,15 +164,17 @@ def _request(order: Order) -> Any:
         "time_in_force": enums.TimeInForce(order.time_in_force.value),
         "client_order_id": order.client_order_id,
     }
-    if order.order_class is OrderClass.BRACKET:
-        fields["order_class"] = enums.OrderClass.BRACKET
+    if order.order_class is not OrderClass.SIMPLE:
+        fields["order_class"] = enums.OrderClass(order.order_class.value)
         fields["take_profit"] = requests.TakeProfitRequest(limit_price=_price(order.take_profit_price))
         fields["stop_loss"] = requests.StopLossRequest(stop_price=_price(order.stop_loss_price))
     match order.type:
         case OrderType.MARKET:
             return requests.MarketOrderRequest(**fields)
         case OrderType.LIMIT:
-            return requests.LimitOrderRequest(**fields, limit_price=_price(order.limit_price))
+            # The limit of an OCO is that of its take-profit; Alpaca takes it there alone.
+            limit = None if order.order_class is OrderClass.OCO else order.limit_price
+            return requests.LimitOrderRequest(**fields, limit_price=_price(limit))
         case OrderType.STOP:
             return requests.StopOrderRequest(**fields, stop_price=_price(order.stop_price))
         case OrderType.STOP_LIMIT:

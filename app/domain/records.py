@@ -143,6 +143,11 @@ class IntentRecord:
         """Whether the order can no longer change but by a late execution."""
         return self.state in TERMINAL
 
+    @property
+    def is_protective(self) -> bool:
+        """Whether it rests at the venue to protect a holding: a leg, or the OCO it is one of."""
+        return self.origin is IntentOrigin.LEG or (self.purpose is Purpose.EXIT and self.take_profit_price is not None)
+
     def order(self) -> Order:
         """The order as decided. Raises InvalidInput for a venue's order without a quantity."""
         return Order(

@@ -39,14 +39,13 @@ class ExitPolicy(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What is remembered of a holding. initial_stop: that of the ATR, NaN until known. best: the highest believed price since
-    the entry, NaN if none. stop: the highest that break-even and trailing reached, NaN if none.
-    partial_taken: 1.0 once it filled.
-    """
+    """What is remembered of a holding; 0.0 where there is nothing to remember. initial_stop: that of the ATR at the first
+    reading that knew one. best: the highest believed price since the entry. stop: the highest that break-even and trailing
+    reached. partial_taken: 1.0 once it filled."""
 
-    initial_stop: float = np.nan
-    best: float = np.nan
-    stop: float = np.nan
+    initial_stop: float = 0.0
+    best: float = 0.0
+    stop: float = 0.0
     partial_taken: float = 0.0
 
 
@@ -81,7 +80,7 @@ def follow(entry: float, progress: Progress, price: float, atr: float, policy: E
         return progress
     remembered = progress.initial_stop
     if policy.atr_stop_multiple > 0.0 and not (remembered > 0.0):
-        remembered = entry - policy.atr_stop_multiple * atr if atr > 0.0 else np.nan
+        remembered = max(0.0, entry - policy.atr_stop_multiple * atr) if atr > 0.0 and atr < np.inf else 0.0
     initial = _initial_stop(entry, remembered, policy)
     best = max(_higher(progress.best, entry), price)
     stop = _moved_stop(entry, entry - initial, best, progress.stop, atr, policy)
@@ -119,13 +118,13 @@ def _initial_stop(entry: float, by_atr: float, policy: ExitPolicy) -> float:
 
 @njit(cache=True)
 def _moved_stop(entry: float, risk: float, best: float, before: float, atr: float, policy: ExitPolicy) -> float:
-    """The highest stop that break-even and trailing reached, NaN if none."""
+    """The highest stop that break-even and trailing reached, 0.0 if none."""
     stop = before
     if policy.break_even_at_r > 0.0 and risk > 0.0 and reached(best, entry + policy.break_even_at_r * risk):
         stop = _higher(stop, entry)
     if policy.trailing_fraction > 0.0:
         stop = _higher(stop, best * (1.0 - policy.trailing_fraction))
-    if policy.trailing_atr_multiple > 0.0 and atr > 0.0:
+    if policy.trailing_atr_multiple > 0.0 and atr > 0.0 and atr < np.inf:
         stop = _higher(stop, best - policy.trailing_atr_multiple * atr)
     return stop
 
