@@ -224,6 +224,10 @@ class TradingLedger:
         """Expires what was not sent in its time, whoever asked for it; the ids. now: venue time."""
         return self._db.write(lambda c: intents.expire_stale(c, now=now, at=self._clock.now()))
 
+    def expire_unsent(self, client_order_ids: Collection[str]) -> list[str]:
+        """Expires those of these orders that nobody has claimed; their ids."""
+        return self._db.write(lambda c: intents.expire_unsent(c, client_order_ids, at=self._clock.now()))
+
     def unsettled_intents(self) -> list[IntentRecord]:
         """READY, SENT, UNKNOWN, OPEN or PARTIALLY_FILLED, in the order they were decided."""
         return self._db.read(intents.unsettled)
