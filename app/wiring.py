@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app.brokers.alpaca import AlpacaBroker
 from app.brokers.alpaca_data import AlpacaData
+from app.brokers.alpaca_stream import AlpacaStream
 from app.brokers.alpaca_wire import AlpacaWire
 from app.brokers.rate_limit import TokenBucket
 from app.celery_config import CeleryTaskQueue, make_celery
@@ -21,7 +22,9 @@ from app.services.backtest_service import BacktestService
 from app.services.database_service import DatabaseService
 from app.services.kill_switch import KillSwitch
 from app.services.optimizer_service import OptimizerService
+from app.services.reconciliation import Reconciler
 from app.services.risk_manager import RiskManager
+from app.services.trade_updates import TradeUpdates
 from app.services.trading_service import TradingService
 from app.storage.database import Database
 from app.storage.model_files import ModelFiles
@@ -107,6 +110,25 @@ def build_kill_switch(settings: Settings) -> KillSwitch:
     database = open_without_migrating(settings)
     alpaca = _venue(settings, database, clock)
     return KillSwitch(risk=_risk(settings, database, alpaca, clock), venue=alpaca)
+
+
+def build_trade_updates(settings: Settings) -> TradeUpdates:
+    """The listener to the venue's trade updates, and all that it needs. Migrates the database."""
+    clock = WallClock()
+    database = DatabaseService(Database(settings.database_url), clock, spool=settings.state_dir / "answers")
+    database.migrate()
+    alpaca = _venue(settings, database, clock)
+
+    def connect() -> AlpacaStream:
+        return AlpacaStream(
+            key=settings.alpaca_api_key.get_secret_value(),
+            secret=settings.alpaca_api_secret.get_secret_value(),
+            url=settings.alpaca_trading_stream_url,
+            paper=settings.alpaca_paper,
+        )
+
+    reconcile = Reconciler(venue=alpaca, database=database).reconcile
+    return TradeUpdates(connect=connect, venue=alpaca, database=database, reconcile=reconcile, clock=clock)
 
 
 def open_without_migrating(settings: Settings) -> DatabaseService:

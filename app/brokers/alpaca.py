@@ -14,6 +14,7 @@ from app.domain.instrument import Instrument
 from app.domain.order import Fill, Order, OrderClass, OrderType, Side, ValidatedOrder, VenueOrder
 from app.domain.portfolio import Position
 from app.domain.ports import Account, VenueClock
+from app.domain.trade_update import TradeUpdate
 from app.runtime.calendar import NEW_YORK, Session, TradingCalendar
 
 _PAGE = 500
@@ -222,6 +223,23 @@ def _fill(row: Mapping[str, Any]) -> Fill:
         price=Decimal(row["price"]),
         filled_at=instant(row["transaction_time"]),
     )
+
+
+def trade_update(row: Mapping[str, Any]) -> TradeUpdate:
+    """An event of the trade-update stream. Raises KeyError, TypeError, ValueError or ArithmeticError for one that is none."""
+    order, at, event = _venue_order(row["order"]), instant(row["timestamp"]), str(row["event"])
+    fill = None
+    if event in ("fill", "partial_fill"):
+        fill = Fill(
+            execution_id=str(row["execution_id"]),
+            venue_order_id=order.venue_order_id,
+            symbol=order.symbol,
+            side=order.side,
+            quantity=Decimal(row["qty"]),
+            price=Decimal(row["price"]),
+            filled_at=at,
+        )
+    return TradeUpdate(event=event, order=order, fill=fill, at=at)
 
 
 def _session(row: Mapping[str, Any]) -> Session:

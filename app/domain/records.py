@@ -227,6 +227,19 @@ class TaskRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right of one process to do a piece of work alone. owner: empty when it was given back. fence: grows with every
+    new owner. status: what the owner told when it last renewed it. Wall times."""
+
+    name: str
+    owner: str
+    fence: int
+    taken_at: datetime
+    renewed_at: datetime
+    status: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxMessage:
     """Something to tell people, committed together with what it tells. attempts: failed deliveries so far."""
 

@@ -67,6 +67,11 @@ VENUE_CALLS = Counter("alpha_trader_venue_calls", "Calls to the venue", ("operat
 VENUE_SECONDS = Histogram(
     "alpha_trader_venue_call_seconds", "Duration of a call to the venue", ("operation",), buckets=_SECONDS
 )
+STREAM_LISTENING = _gauge("alpha_trader_stream_listening", "1 while the venue's trade updates are listened to")
+STREAM_SILENCE = _gauge("alpha_trader_stream_silence_seconds", "Since the other end of the trade updates was last heard")
+STREAM_EVENTS = Counter(
+    "alpha_trader_stream_events", "Trade updates by the venue's word; mute: connections given up", ("event",)
+)
 ALERTS = Counter("alpha_trader_alerts", "Messages to people", ("outcome",))
 MEMORY = _gauge("alpha_trader_process_memory_bytes", "Resident memory of the process that answered last", "role")
 CPU = _gauge("alpha_trader_process_cpu_seconds", "Processor time used by that process", "role")
@@ -168,6 +173,18 @@ def observe_venue_call(operation: str, outcome: str, seconds: float) -> None:
     """A call to the venue ended. outcome: ok or the error's code."""
     VENUE_CALLS.labels(operation, outcome).inc()
     VENUE_SECONDS.labels(operation).observe(seconds)
+
+
+def observe_stream(*, listening: bool, heard_seconds_ago: float | None = None) -> None:
+    """How the connection to the trade updates stands."""
+    STREAM_LISTENING.labels("trade_updates").set(listening)
+    if heard_seconds_ago is not None:
+        STREAM_SILENCE.labels("trade_updates").set(heard_seconds_ago)
+
+
+def observe_stream_event(event: str) -> None:
+    """A trade update arrived; mute: a connection that told nothing was given up."""
+    STREAM_EVENTS.labels(event).inc()
 
 
 def observe_alert(outcome: str) -> None:

@@ -143,6 +143,10 @@ class TradingLedger:
         """The last started."""
         return next(iter(self.cycles(1)), None)
 
+    def newest_slot_done(self) -> datetime | None:
+        """Slot of the newest cycle that did its work or found the venue closed; None before the first."""
+        return self._db.read(cycles.newest_slot_done)
+
     def decisions(
         self, symbol: str | None = None, cycle_id: str | None = None, limit: int = 100, before: datetime | None = None
     ) -> list[DecisionRecord]:
@@ -215,6 +219,10 @@ class TradingLedger:
         """Takes in an order as the venue reports it: ours (brought up to date), a bracket's leg (linked to its entry), the
         successor of one whose terms were changed, or one that a person placed at the venue."""
         return self._db.write(lambda c: order_reports.adopt(c, venue_order, at=self._clock.now()))
+
+    def adopt_known_order(self, venue_order: VenueOrder) -> bool:
+        """`adopt_order`, but for orders that we know already; whether it was one."""
+        return self._db.write(lambda c: order_reports.adopt_known(c, venue_order, at=self._clock.now()))
 
     def expire_ready_intents(self, *, before_cycle: str) -> list[str]:
         """Expires what any other cycle left READY; the ids."""
