@@ -16,12 +16,18 @@ from app.domain.ports import Clock
 from app.learning.scripted import ScriptedForecaster
 from app.notify.notifier import Notifier
 from app.runtime.clock import WallClock
+from app.runtime.owner import is_alive
 from app.services.ai_service import AIService
 from app.services.alpaca_service import AlpacaService
 from app.services.backtest_service import BacktestService
 from app.services.database_service import DatabaseService
+from app.services.execution import Executor
+from app.services.exit_monitor import ExitMonitor
+from app.services.exit_orders import ExitOrders
+from app.services.guard_duty import GuardDuty, Turn
 from app.services.kill_switch import KillSwitch
 from app.services.optimizer_service import OptimizerService
+from app.services.protection import ProtectionService
 from app.services.reconciliation import Reconciler
 from app.services.risk_manager import RiskManager
 from app.services.trade_updates import TradeUpdates
@@ -44,6 +50,7 @@ class Services:
     trading: TradingService
     risk: RiskManager
     kill: KillSwitch
+    protection: ProtectionService
     database: DatabaseService
     backtests: BacktestService
     optimizer: OptimizerService
@@ -96,6 +103,7 @@ def build(settings: Settings) -> Services:
         trading=trading,
         risk=risk,
         kill=KillSwitch(risk=risk, venue=alpaca),
+        protection=ProtectionService(database=database, limits=settings.limits, clock=clock, is_alive=is_alive),
         database=database,
         backtests=backtests,
         optimizer=OptimizerService(params),
@@ -129,6 +137,29 @@ def build_trade_updates(settings: Settings) -> TradeUpdates:
 
     reconcile = Reconciler(venue=alpaca, database=database).reconcile
     return TradeUpdates(connect=connect, venue=alpaca, database=database, reconcile=reconcile, clock=clock)
+
+
+def build_guard(settings: Settings) -> GuardDuty:
+    """The exit monitor, and all that it needs: neither queue nor models. Migrates the database."""
+    clock = WallClock()
+    database = DatabaseService(Database(settings.database_url), clock, spool=settings.state_dir / "answers")
+    database.migrate()
+    alpaca = _venue(settings, database, clock)
+    turn = Turn(database)
+    orders = ExitOrders(
+        venue=alpaca,
+        database=database,
+        executor=Executor(venue=alpaca, database=database, gate=lambda: "the exit monitor enters nothing"),
+        limits=settings.limits,
+        may_act=turn.may_act,
+    )
+    return GuardDuty(
+        monitor=ExitMonitor(venue=alpaca, database=database, orders=orders, limits=settings.limits),
+        venue=alpaca,
+        turn=turn,
+        interval_seconds=settings.exit_monitor_seconds,
+        follows_venue=settings.trading_mode is TradingMode.SIMULATED,
+    )
 
 
 def open_without_migrating(settings: Settings) -> DatabaseService:
