@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     trading_cycle_seconds: int = Field(600, ge=1, le=86_400, description="Length of a trading cycle in venue time.")
     watchlist: Annotated[tuple[str, ...], NoDecode] = tuple(DEFAULT_WATCHLIST.split())
     forecasts_file: Path | None = Field(None, description="Scripted forecasts for drills; refused in live mode.")
+    exit_monitor_seconds: float = Field(
+        5.0, ge=1, le=60, description="Between two looks of the exit monitor, wall time; a hit is acted on within two."
+    )
     nightly_learning: bool = Field(True, description="Tune and train at 23:00 UTC on weekdays.")
 
     alpaca_api_key: SecretStr = SecretStr("simulated")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app.brokers.alpaca import AlpacaBroker
 from app.brokers.alpaca_data import AlpacaData
+from app.brokers.alpaca_stream import AlpacaStream
 from app.brokers.alpaca_wire import AlpacaWire
 from app.brokers.rate_limit import TokenBucket
 from app.celery_config import CeleryTaskQueue, make_celery
@@ -15,13 +16,21 @@ from app.domain.ports import Clock
 from app.learning.scripted import ScriptedForecaster
 from app.notify.notifier import Notifier
 from app.runtime.clock import WallClock
+from app.runtime.owner import is_alive
 from app.services.ai_service import AIService
 from app.services.alpaca_service import AlpacaService
 from app.services.backtest_service import BacktestService
 from app.services.database_service import DatabaseService
+from app.services.execution import Executor
+from app.services.exit_monitor import ExitMonitor
+from app.services.exit_orders import ExitOrders
+from app.services.guard_duty import GuardDuty, Turn
 from app.services.kill_switch import KillSwitch
 from app.services.optimizer_service import OptimizerService
+from app.services.protection import ProtectionService
+from app.services.reconciliation import Reconciler
 from app.services.risk_manager import RiskManager
+from app.services.trade_updates import TradeUpdates
 from app.services.trading_service import TradingService
 from app.storage.database import Database
 from app.storage.model_files import ModelFiles
@@ -41,6 +50,7 @@ class Services:
     trading: TradingService
     risk: RiskManager
     kill: KillSwitch
+    protection: ProtectionService
     database: DatabaseService
     backtests: BacktestService
     optimizer: OptimizerService
@@ -93,6 +103,7 @@ def build(settings: Settings) -> Services:
         trading=trading,
         risk=risk,
         kill=KillSwitch(risk=risk, venue=alpaca),
+        protection=ProtectionService(database=database, limits=settings.limits, clock=clock, is_alive=is_alive),
         database=database,
         backtests=backtests,
         optimizer=OptimizerService(params),
@@ -107,6 +118,48 @@ def build_kill_switch(settings: Settings) -> KillSwitch:
     database = open_without_migrating(settings)
     alpaca = _venue(settings, database, clock)
     return KillSwitch(risk=_risk(settings, database, alpaca, clock), venue=alpaca)
+
+
+def build_trade_updates(settings: Settings) -> TradeUpdates:
+    """The listener to the venue's trade updates, and all that it needs. Migrates the database."""
+    clock = WallClock()
+    database = DatabaseService(Database(settings.database_url), clock, spool=settings.state_dir / "answers")
+    database.migrate()
+    alpaca = _venue(settings, database, clock)
+
+    def connect() -> AlpacaStream:
+        return AlpacaStream(
+            key=settings.alpaca_api_key.get_secret_value(),
+            secret=settings.alpaca_api_secret.get_secret_value(),
+            url=settings.alpaca_trading_stream_url,
+            paper=settings.alpaca_paper,
+        )
+
+    reconcile = Reconciler(venue=alpaca, database=database).reconcile
+    return TradeUpdates(connect=connect, venue=alpaca, database=database, reconcile=reconcile, clock=clock)
+
+
+def build_guard(settings: Settings) -> GuardDuty:
+    """The exit monitor, and all that it needs: neither queue nor models. Migrates the database."""
+    clock = WallClock()
+    database = DatabaseService(Database(settings.database_url), clock, spool=settings.state_dir / "answers")
+    database.migrate()
+    alpaca = _venue(settings, database, clock)
+    turn = Turn(database)
+    orders = ExitOrders(
+        venue=alpaca,
+        database=database,
+        executor=Executor(venue=alpaca, database=database, gate=lambda: "the exit monitor enters nothing"),
+        limits=settings.limits,
+        may_act=turn.may_act,
+    )
+    return GuardDuty(
+        monitor=ExitMonitor(venue=alpaca, database=database, orders=orders, limits=settings.limits),
+        venue=alpaca,
+        turn=turn,
+        interval_seconds=settings.exit_monitor_seconds,
+        follows_venue=settings.trading_mode is TradingMode.SIMULATED,
+    )
 
 
 def open_without_migrating(settings: Settings) -> DatabaseService:

@@ -14,6 +14,7 @@ from app.domain.instrument import Instrument
 from app.domain.order import Fill, Order, OrderClass, OrderType, Side, ValidatedOrder, VenueOrder
 from app.domain.portfolio import Position
 from app.domain.ports import Account, VenueClock
+from app.domain.trade_update import TradeUpdate
 from app.runtime.calendar import NEW_YORK, Session, TradingCalendar
 
 _PAGE = 500
@@ -164,15 +165,17 @@ def _request(order: Order) -> Any:
         "time_in_force": enums.TimeInForce(order.time_in_force.value),
         "client_order_id": order.client_order_id,
     }
-    if order.order_class is OrderClass.BRACKET:
-        fields["order_class"] = enums.OrderClass.BRACKET
+    if order.order_class is not OrderClass.SIMPLE:
+        fields["order_class"] = enums.OrderClass(order.order_class.value)
         fields["take_profit"] = requests.TakeProfitRequest(limit_price=_price(order.take_profit_price))
         fields["stop_loss"] = requests.StopLossRequest(stop_price=_price(order.stop_loss_price))
     match order.type:
         case OrderType.MARKET:
             return requests.MarketOrderRequest(**fields)
         case OrderType.LIMIT:
-            return requests.LimitOrderRequest(**fields, limit_price=_price(order.limit_price))
+            # The limit of an OCO is that of its take-profit; Alpaca takes it there alone.
+            limit = None if order.order_class is OrderClass.OCO else order.limit_price
+            return requests.LimitOrderRequest(**fields, limit_price=_price(limit))
         case OrderType.STOP:
             return requests.StopOrderRequest(**fields, stop_price=_price(order.stop_price))
         case OrderType.STOP_LIMIT:
@@ -220,6 +223,23 @@ def _fill(row: Mapping[str, Any]) -> Fill:
         price=Decimal(row["price"]),
         filled_at=instant(row["transaction_time"]),
     )
+
+
+def trade_update(row: Mapping[str, Any]) -> TradeUpdate:
+    """An event of the trade-update stream. Raises KeyError, TypeError, ValueError or ArithmeticError for one that is none."""
+    order, at, event = _venue_order(row["order"]), instant(row["timestamp"]), str(row["event"])
+    fill = None
+    if event in ("fill", "partial_fill"):
+        fill = Fill(
+            execution_id=str(row["execution_id"]),
+            venue_order_id=order.venue_order_id,
+            symbol=order.symbol,
+            side=order.side,
+            quantity=Decimal(row["qty"]),
+            price=Decimal(row["price"]),
+            filled_at=at,
+        )
+    return TradeUpdate(event=event, order=order, fill=fill, at=at)
 
 
 def _session(row: Mapping[str, Any]) -> Session:

@@ -70,7 +70,8 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """An order as decided. Prices in the instrument's currency; a bracket carries both protective prices."""
+    """An order as decided. Prices in the instrument's currency; a bracket carries both protective prices, and so does an OCO,
+    the pair of exits for units already held: a limit order at the take-profit price with a stop-loss beside it."""
 
     client_order_id: str
     symbol: str
@@ -94,11 +95,22 @@ class Order:
                 raise InvalidInput(f"{self.symbol}: {name} must be above zero, got {price}")
         if (self.take_profit_price is None) != (self.stop_loss_price is None):
             raise InvalidInput(f"{self.symbol}: a bracket needs both a take-profit and a stop-loss price")
+        if self.order_class is OrderClass.OCO:
+            self._check_pair()
 
     @property
     def order_class(self) -> OrderClass:
-        """bracket when protective prices are attached, else simple."""
-        return OrderClass.SIMPLE if self.take_profit_price is None else OrderClass.BRACKET
+        """With protective prices a bracket if it enters, an OCO if it exits; else simple."""
+        if self.take_profit_price is None:
+            return OrderClass.SIMPLE
+        return OrderClass.BRACKET if self.purpose is Purpose.ENTRY else OrderClass.OCO
+
+    def _check_pair(self) -> None:
+        gain, loss = self.take_profit_price, self.stop_loss_price
+        if self.type is not OrderType.LIMIT or self.limit_price != gain or self.stop_price is not None:
+            raise InvalidInput(f"{self.symbol}: an OCO is a limit order at its take-profit price")
+        if gain is None or loss is None or not (gain - loss) * self.side.sign < 0:
+            raise InvalidInput(f"{self.symbol}: the stop-loss {loss} is on the wrong side of the take-profit {gain}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,11 @@ class IntentRecord:
         """Whether the order can no longer change but by a late execution."""
         return self.state in TERMINAL
 
+    @property
+    def is_protective(self) -> bool:
+        """Whether it rests at the venue to protect a holding: a leg, or the OCO it is one of."""
+        return self.origin is IntentOrigin.LEG or (self.purpose is Purpose.EXIT and self.take_profit_price is not None)
+
     def order(self) -> Order:
         """The order as decided. Raises InvalidInput for a venue's order without a quantity."""
         return Order(
@@ -219,6 +224,19 @@ class TaskRecord:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right of one process to do a piece of work alone. owner: empty when it was given back. fence: grows with every
+    new owner. status: what the owner told when it last renewed it. Wall times."""
+
+    name: str
+    owner: str
+    fence: int
+    taken_at: datetime
+    renewed_at: datetime
+    status: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

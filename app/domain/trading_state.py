@@ -9,7 +9,8 @@ from enum import IntEnum
 
 
 class TradingState(IntEnum):
-    """ACTIVE trades. REDUCING only sheds risk. HALTED sends nothing new. FLATTENING sells everything, then halts."""
+    """ACTIVE trades. REDUCING only sheds risk. HALTED decides nothing new; what protects holdings goes on. FLATTENING sells
+    everything, then halts."""
 
     ACTIVE = 0
     REDUCING = 1

@@ -67,6 +67,14 @@ VENUE_CALLS = Counter("alpha_trader_venue_calls", "Calls to the venue", ("operat
 VENUE_SECONDS = Histogram(
     "alpha_trader_venue_call_seconds", "Duration of a call to the venue", ("operation",), buckets=_SECONDS
 )
+STREAM_LISTENING = _gauge("alpha_trader_stream_listening", "1 while the venue's trade updates are listened to")
+STREAM_SILENCE = _gauge("alpha_trader_stream_silence_seconds", "Since the other end of the trade updates was last heard")
+STREAM_EVENTS = Counter(
+    "alpha_trader_stream_events", "Trade updates by the venue's word; mute: connections given up", ("event",)
+)
+GUARD_LOOKS = Counter("alpha_trader_guard_looks", "Looks of the exit monitor: looked, failed, or waiting", ("outcome",))
+GUARDED = _gauge("alpha_trader_guarded_positions", "Holdings without a stop at the venue for all units", "protection")
+UNPROTECTED_SECONDS = Counter("alpha_trader_unprotected_seconds", "Seconds, times holdings, in which nobody protected them")
 ALERTS = Counter("alpha_trader_alerts", "Messages to people", ("outcome",))
 MEMORY = _gauge("alpha_trader_process_memory_bytes", "Resident memory of the process that answered last", "role")
 CPU = _gauge("alpha_trader_process_cpu_seconds", "Processor time used by that process", "role")
@@ -85,6 +93,7 @@ for _counter, _outcomes in (
     (ORDERS, ORDER_OUTCOMES),
     (CYCLES, ("completed", "market_closed", "failed")),
     (ALERTS, ("sent", "failed")),
+    (GUARD_LOOKS, ("looked", "failed", "waiting")),
 ):
     for _outcome in _outcomes:
         _counter.labels(_outcome)
@@ -168,6 +177,31 @@ def observe_venue_call(operation: str, outcome: str, seconds: float) -> None:
     """A call to the venue ended. outcome: ok or the error's code."""
     VENUE_CALLS.labels(operation, outcome).inc()
     VENUE_SECONDS.labels(operation).observe(seconds)
+
+
+def observe_stream(*, listening: bool, heard_seconds_ago: float | None = None) -> None:
+    """How the connection to the trade updates stands."""
+    STREAM_LISTENING.labels("trade_updates").set(listening)
+    if heard_seconds_ago is not None:
+        STREAM_SILENCE.labels("trade_updates").set(heard_seconds_ago)
+
+
+def observe_stream_event(event: str) -> None:
+    """A trade update arrived; mute: a connection that told nothing was given up."""
+    STREAM_EVENTS.labels(event).inc()
+
+
+def observe_guard(outcome: str) -> None:
+    """The exit monitor looked, failed to, or waited for its turn."""
+    GUARD_LOOKS.labels(outcome).inc()
+
+
+def observe_protection(*, watched: int, unprotected: int, seconds: float) -> None:
+    """Holdings that the exit monitor watches, those that nobody protects, and for how long that was so since the last look,
+    summed over them."""
+    GUARDED.labels("watched").set(watched)
+    GUARDED.labels("unprotected").set(unprotected)
+    UNPROTECTED_SECONDS.inc(seconds)
 
 
 def observe_alert(outcome: str) -> None:

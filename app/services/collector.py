@@ -103,7 +103,7 @@ def _open_order(intent: IntentRecord, now: datetime) -> OpenOrder:
         purpose=Purpose.EXIT if intent.origin is IntentOrigin.LEG else intent.purpose,
         quantity=max(intent.quantity - intent.filled_quantity, Decimal(0)),
         price=intent.limit_price,
-        protective=intent.origin is IntentOrigin.LEG,
+        protective=intent.is_protective,
         at_venue=intent.venue_order_id is not None and intent.state is not OrderState.UNKNOWN,
         external=intent.origin is IntentOrigin.EXTERNAL,
         stale=intent.purpose is Purpose.ENTRY and intent.expires_at is not None and now >= intent.expires_at,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.bar import BarSeries
-from app.domain.records import BacktestRecord, OutboxMessage, TaskRecord
-from app.storage import backtests, bars, migrations, outbox, task_records
+from app.domain.records import BacktestRecord, Lease, OutboxMessage, TaskRecord
+from app.storage import backtests, bars, leases, migrations, outbox, redeliveries, task_records
 from app.storage.trading_ledger import TradingLedger
 
 
@@ -113,3 +113,27 @@ class DatabaseService(TradingLedger):
     def outbox_failed(self, message_id: int, error: str) -> None:
         """A delivery failed; it is tried again, `app.storage.outbox.MAX_ATTEMPTS` times in all."""
         self._db.write(lambda c: outbox.mark_failed(c, message_id, error))
+
+    # --- processes
+
+    def take_lease(self, name: str, *, owner: str, patience: timedelta, is_alive: Callable[[str], bool]) -> int | None:
+        """The right to do the work of that name alone, as a fence; None while somebody else has it. It stands until it is
+        given back, its owner is known to be dead, or it was not renewed for `patience`."""
+        now = self._clock.now()
+        return self._db.write(lambda c: leases.take(c, name, owner=owner, now=now, patience=patience, is_alive=is_alive))
+
+    def renew_lease(self, name: str, *, fence: int, status: Mapping[str, Any]) -> bool:
+        """Whether the lease with this fence still stands. status: what its owner tells about its work."""
+        return self._db.write(lambda c: leases.renew(c, name, fence=fence, now=self._clock.now(), status=status))
+
+    def release_lease(self, name: str, *, fence: int) -> None:
+        """Gives a lease back; nothing if it is another's by now."""
+        self._db.write(lambda c: leases.release(c, name, fence=fence))
+
+    def lease(self, name: str) -> Lease | None:
+        """Who has it, None if nobody ever had."""
+        return self._db.read(lambda c: leases.one(c, name))
+
+    def note_redelivery(self, message_id: str, task: str) -> int:
+        """A message came again because the process that had taken it died; how often that has been."""
+        return self._db.write(lambda c: redeliveries.note(c, message_id, task=task, at=self._clock.now()))

@@ -14,6 +14,7 @@ from app.storage import intents
 from app.storage.tables import CYCLES, EQUITY_CURVE
 
 # Everything but what a decision saw: that is large and wanted for one cycle at a time.
+DONE_OUTCOMES = ("completed", "market_closed")
 _SUMMARY = [column for column in CYCLES.c if column.name != "inputs"]
 
 
@@ -124,6 +125,12 @@ def listing(connection: Connection, limit: int) -> list[CycleRecord]:
     """Cycles without their inputs, the last started first."""
     rows = connection.execute(select(*_SUMMARY).order_by(CYCLES.c.started_at.desc(), CYCLES.c.slot.desc()).limit(limit))
     return [CycleRecord(**row) for row in rows.mappings()]
+
+
+def newest_slot_done(connection: Connection) -> datetime | None:
+    """Slot of the newest cycle that ended as it should; see `DatabaseService.newest_slot_done`."""
+    query = select(CYCLES.c.slot).where(CYCLES.c.outcome.in_(DONE_OUTCOMES)).order_by(CYCLES.c.slot.desc()).limit(1)
+    return connection.execute(query).scalar_one_or_none()
 
 
 def one(connection: Connection, cycle_id: str) -> CycleRecord:

@@ -143,6 +143,15 @@ def expire_stale(connection: Connection, *, now: datetime, at: datetime) -> list
     return names
 
 
+def expire_unsent(connection: Connection, names: Collection[str], *, at: datetime) -> list[str]:
+    """Expires those of these orders that are still READY; their ids."""
+    chosen = select(INTENTS.c.client_order_id).where(INTENTS.c.state == OrderState.READY, INTENTS.c.client_order_id.in_(names))
+    ready = list(connection.execute(chosen.order_by(INTENTS.c.id)).scalars()) if names else []
+    for name in ready:
+        change(connection, name, state=advance(OrderState.READY, OrderEvent.EXPIRE), updated_at=at)
+    return ready
+
+
 def change(connection: Connection, client_order_id: str, **values: Any) -> None:
     """Sets columns of one intent."""
     connection.execute(update(INTENTS).where(INTENTS.c.client_order_id == client_order_id).values(**values))

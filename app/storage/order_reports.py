@@ -77,6 +77,16 @@ def adopt(connection: Connection, order: VenueOrder, *, at: datetime) -> IntentR
     return settle(connection, name, reported_event(order), venue_order=order, error=None, at=at)
 
 
+def adopt_known(connection: Connection, order: VenueOrder, *, at: datetime) -> bool:
+    """`adopt`, unless nobody here knows the order: a single report does not tell whether it is a leg or a person's."""
+    ids = [venue_id for venue_id in (order.venue_order_id, order.replaces) if venue_id is not None]
+    known = any(intents.by_venue_id(connection, venue_id) is not None for venue_id in ids)
+    if known or intents.find(connection, order.client_order_id) is not None:
+        adopt(connection, order, at=at)
+        return True
+    return False
+
+
 def apply_fills(connection: Connection, venue_order_id: str, *, at: datetime, restated: bool = False) -> None:
     """Brings an order up to the executions booked for it. Their sum only ever raises what is known to be filled, but for
     `restated`: the venue took an execution back."""

@@ -17,6 +17,7 @@ from app.domain.order import Purpose, Side, ValidatedOrder
 from app.domain.portfolio import Portfolio
 from app.domain.records import Committed, IntentRecord
 from app.domain.trading_state import TradingState
+from app.engine.protection import PROTECTION
 from app.risk.checks import Refusal, admit
 from app.risk.reservations import Capacity, Reservation, room_left, unreserved
 from app.storage import intents, portfolio, risk_states
@@ -38,7 +39,8 @@ def commit(
     new = [one for one in orders if intents.find(connection, one.order.client_order_id) is None]
     if not new:
         return Committed(refusals={})
-    room = room_left(capacity, _state(connection), _books(connection), reserved(connection), releasing=releasing)
+    state = _state_for(connection, source)
+    room = room_left(capacity, state, _books(connection), reserved(connection), releasing=releasing)
     refusals: dict[str, str] = {}
     for validated in new:
         order = validated.order
@@ -56,7 +58,7 @@ def claim(connection: Connection, client_order_id: str, *, cycle_id: str | None,
     """The right to send, and its fence; None where the state of trading no longer allows the order, or where the units it
     would sell have meanwhile been sold or are still held by another order."""
     intent = intents.one(connection, client_order_id)
-    state = _state(connection)
+    state = _state_for(connection, intent.source)
     if state is TradingState.HALTED or (intent.purpose is Purpose.ENTRY and state is not TradingState.ACTIVE):
         return None
     if intent.side is Side.SELL:
@@ -97,6 +99,12 @@ def _reservation(intent: IntentRecord) -> Reservation:
 def _books(connection: Connection) -> Portfolio:
     opened = portfolio.account(connection)
     return portfolio.load(connection) if opened is not None else Portfolio(cash=Decimal(0))
+
+
+def _state_for(connection: Connection, source: str | None) -> TradingState:
+    """The state that counts for an order: a halt forbids decisions, not what protects the holdings there are."""
+    state = _state(connection)
+    return TradingState.REDUCING if source == PROTECTION and state is TradingState.HALTED else state
 
 
 def _state(connection: Connection) -> TradingState:

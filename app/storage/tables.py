@@ -249,3 +249,25 @@ BACKTESTS = Table(
     Column("performance", Json, nullable=False),
     Column("result", Json, nullable=False),
 )
+
+# owner: a process, as `app.runtime.owner` names it; empty when given back. status: what the owner tells about its work.
+LEASES = Table(
+    "leases",
+    METADATA,
+    Column("name", Words, primary_key=True),
+    Column("owner", Words, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("taken_at", Instant, nullable=False),
+    Column("renewed_at", Instant, nullable=False),
+    Column("status", Json, nullable=False),
+)
+
+# Messages that came again because the process that had taken them died.
+REDELIVERIES = Table(
+    "redeliveries",
+    METADATA,
+    Column("message_id", Words, primary_key=True),
+    Column("task", Words, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("last_at", Instant, nullable=False),
+)

@@ -143,6 +143,10 @@ class TradingLedger:
         """The last started."""
         return next(iter(self.cycles(1)), None)
 
+    def newest_slot_done(self) -> datetime | None:
+        """Slot of the newest cycle that did its work or found the venue closed; None before the first."""
+        return self._db.read(cycles.newest_slot_done)
+
     def decisions(
         self, symbol: str | None = None, cycle_id: str | None = None, limit: int = 100, before: datetime | None = None
     ) -> list[DecisionRecord]:
@@ -216,6 +220,10 @@ class TradingLedger:
         successor of one whose terms were changed, or one that a person placed at the venue."""
         return self._db.write(lambda c: order_reports.adopt(c, venue_order, at=self._clock.now()))
 
+    def adopt_known_order(self, venue_order: VenueOrder) -> bool:
+        """`adopt_order`, but for orders that we know already; whether it was one."""
+        return self._db.write(lambda c: order_reports.adopt_known(c, venue_order, at=self._clock.now()))
+
     def expire_ready_intents(self, *, before_cycle: str) -> list[str]:
         """Expires what any other cycle left READY; the ids."""
         return self._db.write(lambda c: intents.expire_ready(c, but_cycle=before_cycle, at=self._clock.now()))
@@ -223,6 +231,10 @@ class TradingLedger:
     def expire_stale_intents(self, now: datetime) -> list[str]:
         """Expires what was not sent in its time, whoever asked for it; the ids. now: venue time."""
         return self._db.write(lambda c: intents.expire_stale(c, now=now, at=self._clock.now()))
+
+    def expire_unsent(self, client_order_ids: Collection[str]) -> list[str]:
+        """Expires those of these orders that nobody has claimed; their ids."""
+        return self._db.write(lambda c: intents.expire_unsent(c, client_order_ids, at=self._clock.now()))
 
     def unsettled_intents(self) -> list[IntentRecord]:
         """READY, SENT, UNKNOWN, OPEN or PARTIALLY_FILLED, in the order they were decided."""

@@ -18,7 +18,7 @@ from app.brokers.alpaca import AlpacaBroker
 from app.brokers.alpaca_wire import AlpacaWire, instant
 from app.brokers.rate_limit import TokenBucket
 from app.domain.errors import OutcomeUnknown, Refused, TryAgain, VenueError
-from app.domain.order import Order, OrderType, Purpose, Side, ValidatedOrder
+from app.domain.order import Order, OrderType, Purpose, Side, TimeInForce, ValidatedOrder
 
 
 class Venue:
@@ -236,3 +236,26 @@ def test_every_call_is_measured_once_by_its_outcome(venue: Venue, answer: tuple[
     with suppress(VenueError):
         broker(venue.url).submit(an_order())
     assert counted() == (calls + 1, timed + 1)
+
+
+def test_a_pair_of_exits_is_sent_as_an_oco(venue: Venue) -> None:
+    venue.answer = (200, json.dumps(ACCEPTED | {"side": "sell", "limit_price": "111.4"}))
+    pair = Order(
+        client_order_id="at-aapl-2",
+        symbol="AAPL",
+        side=Side.SELL,
+        quantity=Decimal(3),
+        purpose=Purpose.EXIT,
+        reason="protect",
+        type=OrderType.LIMIT,
+        time_in_force=TimeInForce.GTC,
+        limit_price=Decimal("111.40"),
+        take_profit_price=Decimal("111.40"),
+        stop_loss_price=Decimal("96.21"),
+    )
+    order = broker(venue.url).submit(ValidatedOrder(pair))
+    ((_, _, body),) = venue.requests
+    assert (body["order_class"], body["type"], body["side"], body["time_in_force"]) == ("oco", "limit", "sell", "gtc")
+    assert (body["take_profit"], body["stop_loss"]) == ({"limit_price": 111.4}, {"stop_price": 96.21})
+    assert "limit_price" not in body
+    assert order.legs[0].stop_price == Decimal("96.21")
