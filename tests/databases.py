@@ -10,17 +10,19 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, delete, make_url, text
+from sqlalchemy import Connection, create_engine, delete, insert, make_url, text
 
+from app.domain.audit import ORIGIN
 from app.services.database_service import DatabaseService
 from app.storage.database import Database
 from app.storage.migrations import migrate
-from app.storage.tables import METADATA
+from app.storage.tables import AUDIT_HEAD, METADATA
 
 _numbers = itertools.count(1)
 
@@ -109,7 +111,30 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def wipe(database: Database) -> None:
     """Empties every table."""
-    database.write(lambda connection: [connection.execute(delete(table)) for table in reversed(METADATA.sorted_tables)])
+
+    def work(connection: Connection) -> None:
+        with unguarded(connection):
+            for table in reversed(METADATA.sorted_tables):
+                connection.execute(delete(table))
+            connection.execute(insert(AUDIT_HEAD).values(id=1, seq=0, hash=ORIGIN, at="", origin=""))
+
+    database.write(work)
+
+
+@contextmanager
+def unguarded(connection: Connection) -> Iterator[None]:
+    """Without the triggers that keep the audit log as it is: what someone with the keys of the database can do."""
+    if connection.dialect.name == "sqlite":
+        triggers = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")).all()
+        off, on = [f"DROP TRIGGER {name}" for name, _ in triggers], [sql for _, sql in triggers]
+    else:
+        tables = "audit_log", "audit_head"
+        off, on = ([f"ALTER TABLE {table} {word} TRIGGER USER" for table in tables] for word in ("DISABLE", "ENABLE"))
+    for command in off:
+        connection.execute(text(command))
+    yield
+    for command in on:
+        connection.execute(text(command))
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Text, insert, select, type_coerce, update
 
+from app.domain.audit import Kind, digest
 from app.domain.errors import Conflict, NotFound
 from app.domain.records import ClaimOutcome, CycleRecord, CycleState, EquityPoint
-from app.storage import intents
+from app.storage import audit, intents
 from app.storage.tables import CYCLES, EQUITY_CURVE
 
 # Everything but what a decision saw: that is large and wanted for one cycle at a time.
@@ -56,21 +57,19 @@ def claim(
             timings={},
         )
     )
+    audit.record(connection, Kind.STARTED, {"owner": owner, "trigger": trigger}, at=slot, cycle_id=cycle_id)
     return ClaimOutcome.CLAIMED
 
 
 def abandon(connection: Connection, cycle_id: str, *, at: datetime) -> None:
     """Ends a cycle whose worker is gone: none of its unsent orders can be claimed any more."""
+    detail = "The worker died or stalled; its unsent orders expired."
     connection.execute(
         update(CYCLES)
         .where(CYCLES.c.cycle_id == cycle_id)
-        .values(
-            state=CycleState.ABANDONED,
-            outcome="abandoned",
-            finished_at=at,
-            detail="The worker died or stalled; its unsent orders expired.",
-        )
+        .values(state=CycleState.ABANDONED, outcome="abandoned", finished_at=at, detail=detail)
     )
+    audit.record(connection, Kind.ENDED, {"outcome": "abandoned", "detail": detail}, cycle_id=cycle_id)
     intents.expire_ready(connection, of_cycle=cycle_id, at=at)
 
 
@@ -88,6 +87,8 @@ def store_inputs(connection: Connection, cycle_id: str, *, decided_at: datetime,
     change = update(CYCLES).where(CYCLES.c.cycle_id == cycle_id, CYCLES.c.decided_at.is_(None))
     if connection.execute(change.values(decided_at=decided_at, inputs=dict(inputs))).rowcount != 1:
         raise Conflict(f"cycle {cycle_id} has decided already", code="already_decided")
+    stored = connection.execute(select(type_coerce(CYCLES.c.inputs, Text)).where(CYCLES.c.cycle_id == cycle_id)).scalar_one()
+    audit.record(connection, Kind.SEEN, {"inputs": digest(stored.encode())}, at=decided_at, cycle_id=cycle_id)
 
 
 def finish(
@@ -107,6 +108,8 @@ def finish(
         .where(CYCLES.c.cycle_id == cycle_id)
         .values(state=CycleState.DONE, outcome=outcome, detail=detail, finished_at=finished_at, timings=dict(timings))
     )
+    ended = {"outcome": outcome, "detail": detail, "equity": equity}
+    audit.record(connection, Kind.ENDED, ended, at=equity.at if equity else None, cycle_id=cycle_id)
     intents.expire_ready(connection, of_cycle=cycle_id, at=finished_at)
     if equity is not None:
         connection.execute(

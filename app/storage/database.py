@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.domain.errors import AlphaTraderError, ConfigurationError
+from app.storage.audit import PENDING, Journal, Noted
 
 T = TypeVar("T")
 
@@ -62,6 +63,7 @@ class Database:
             self.engine = _postgresql_engine(self.url, pool_size, busy_timeout_seconds)
         else:
             raise ConfigurationError(f"DATABASE_URL: {self.url.get_backend_name()} is not supported; use SQLite or PostgreSQL")
+        self.journal = Journal()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=partial(_forget_connections, weakref.ref(self)))
 
@@ -71,16 +73,21 @@ class Database:
         return Path(self.url.database) if self.is_sqlite and self.url.database else None
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """Runs `work` in one write transaction and commits; any exception rolls back. On PostgreSQL `work` may run
-        several times (conflicts are repeated, at most MAX_ATTEMPTS), so it must have no effect outside the transaction.
-        Raises StorageUnavailable."""
+        """Runs `work` in one write transaction and commits it with the audit events it noted; any exception rolls back.
+        On PostgreSQL `work` may run several times (conflicts are repeated, at most MAX_ATTEMPTS), so it must have no effect
+        outside the transaction. Raises StorageUnavailable."""
         options: dict[str, Any] = {"writes": True} if self.is_sqlite else {"isolation_level": "SERIALIZABLE"}
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
+                noted: list[Noted] = []
+                options[PENDING] = noted
                 with self.engine.connect().execution_options(**options) as connection, connection.begin():
                     if attempt > 1:
                         connection.exec_driver_sql(_QUEUE)
-                    return work(connection)
+                    result = work(connection)
+                    committed = self.journal.append(connection, noted)
+                committed()
+                return result
             except (StatementError, PoolTimeout) as fault:
                 if _sqlstate(fault) not in _REPEATABLE or attempt == MAX_ATTEMPTS:
                     raise _translated(fault) from fault

@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from app.domain.audit import Kind
 from app.domain.records import Committed, DecisionRecord
 from app.engine.decision import Decision, SymbolRecord
 from app.risk.reservations import Capacity
-from app.storage import cycles, outbox, reservations, risk_states
+from app.storage import audit, cycles, outbox, reservations, risk_states
 from app.storage.columns import plain
 from app.storage.tables import DECISIONS
 
@@ -28,8 +29,9 @@ def record(
     """Everything a decision leaves behind; see `DatabaseService.record_decision`."""
     at = decision.decided_at
     cycles.require_running(connection, cycle_id)
-    risk_states.accept_decided(connection, decision.risk, at=at)
     cycles.store_inputs(connection, cycle_id, decided_at=at, inputs=inputs)
+    audit.record(connection, Kind.DECIDED, _told(decision), at=at, cycle_id=cycle_id)
+    risk_states.accept_decided(connection, decision.risk, at=at)
     committed = reservations.commit(
         connection,
         decision.orders,
@@ -61,6 +63,32 @@ def listing(
     if before is not None:
         query = query.where(DECISIONS.c.decided_at < before)
     return [DecisionRecord(**row) for row in connection.execute(query).mappings()]
+
+
+def _told(decision: Decision) -> dict[str, object]:
+    """The decision as the audit log keeps it: every symbol, in one event."""
+    return {
+        "records": {
+            one.symbol: {
+                "reason": one.reason.code,
+                "side": one.side,
+                "quantity": one.quantity,
+                "held": one.held_quantity,
+                "price": plain(one.price),
+                "expected_return": plain(one.expected_return),
+                "confidence": plain(one.confidence),
+                "volatility": plain(one.volatility),
+                "sizing": {bound: plain(units) for bound, units in one.sizing.items()},
+                "sizing_bound": one.sizing_bound,
+                "detail": one.detail,
+            }
+            for one in decision.records
+        },
+        "orders": [one.order.client_order_id for one in decision.orders],
+        "cancels": decision.cancels,
+        "alerts": decision.alerts,
+        "risk_epoch": decision.risk.epoch,
+    }
 
 
 def _row(cycle_id: str, decided_at: datetime, record: SymbolRecord, refusal: str | None) -> dict[str, object]:

@@ -9,9 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, distinct, func, insert, select
 
+from app.domain.audit import Kind
 from app.domain.order import Fill, Purpose, Side
 from app.domain.records import FillRecord
-from app.storage import order_reports, outbox, portfolio
+from app.storage import audit, order_reports, outbox, portfolio
 from app.storage.tables import FILLS, INTENTS, VENUE_ORDER_IDS
 
 _FILL = [column for column in FILLS.c if column.name != "booked_at"]
@@ -29,6 +30,7 @@ def book(connection: Connection, fills: Sequence[Fill], *, at: datetime) -> list
     new = sorted(offered.values(), key=portfolio.fill_key)
     if not new:
         return []
+    _tell(connection, new)
     portfolio.fold(connection, new)
     connection.execute(insert(FILLS), [{**_values(fill), "booked_at": at} for fill in new])
     restated = {fill.venue_order_id for fill in new if fill.reverses is not None}
@@ -37,6 +39,28 @@ def book(connection: Connection, fills: Sequence[Fill], *, at: datetime) -> list
     for fill in new:
         outbox.enqueue(connection, "fill" if fill.reverses is None else "alert", _told(fill), _values(fill), at)
     return new
+
+
+def _tell(connection: Connection, new: Sequence[Fill]) -> None:
+    """Each execution to the audit log, under the order it belongs to where we know it."""
+    ids = {fill.venue_order_id for fill in new}
+    query = select(INTENTS.c.client_order_id, INTENTS.c.cycle_id, VENUE_ORDER_IDS.c.venue_order_id)
+    query = query.join(VENUE_ORDER_IDS, VENUE_ORDER_IDS.c.client_order_id == INTENTS.c.client_order_id)
+    rows = connection.execute(query.where(VENUE_ORDER_IDS.c.venue_order_id.in_(ids))).all()
+    owners = {row.venue_order_id: row for row in rows}
+    for fill in new:
+        owner = owners.get(fill.venue_order_id)
+        audit.record(
+            connection,
+            Kind.FILLED,
+            {"fill": _values(fill)},
+            at=fill.filled_at,
+            cycle_id=owner.cycle_id if owner else None,
+            client_order_id=owner.client_order_id if owner else None,
+            venue_order_id=fill.venue_order_id,
+            execution_id=fill.execution_id,
+            symbol=fill.symbol,
+        )
 
 
 def of_unknown_orders(connection: Connection, since: datetime) -> dict[str, datetime]:

@@ -4,17 +4,19 @@ What the venue reports about them is in `order_reports`."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
+from app.domain.audit import Kind
 from app.domain.errors import NotFound
 from app.domain.order import Order
 from app.domain.order_state import TERMINAL, OrderEvent, OrderState, advance
 from app.domain.records import CycleState, IntentOrigin, IntentRecord
+from app.storage import audit
 from app.storage.tables import CYCLES, INTENTS, VENUE_ORDER_IDS
 
 _ROW = [column for column in INTENTS.c if column.name != "id"]
@@ -28,6 +30,7 @@ _UNSETTLED = _INTENTS.where(INTENTS.c.state.not_in(TERMINAL)).order_by(INTENTS.c
 _MAY_STILL_FILL = _INTENTS.where(
     or_(INTENTS.c.state.not_in(TERMINAL), INTENTS.c.filled_quantity != INTENTS.c.booked_quantity)
 ).order_by(INTENTS.c.id)
+_SUBJECT = INTENTS.c.cycle_id, INTENTS.c.venue_order_id, INTENTS.c.symbol
 _ORDER = (
     "client_order_id", "symbol", "side", "quantity", "purpose", "reason", "type", "time_in_force", "limit_price",
     "stop_price", "take_profit_price", "stop_loss_price",
@@ -81,15 +84,33 @@ def with_legs(connection: Connection, names: Collection[str]) -> set[str]:
 
 
 def arm(
-    connection: Connection, order: Order, *, cycle_id: str | None, source: str | None, expires_at: datetime, at: datetime
+    connection: Connection,
+    order: Order,
+    *,
+    cycle_id: str | None,
+    source: str | None,
+    expires_at: datetime,
+    at: datetime,
+    room: Mapping[str, Any],
 ) -> None:
-    """Makes an order READY to be sent, by its cycle alone where it has one."""
-    _insert(connection, order, OrderState.READY, cycle_id=cycle_id, source=source, expires_at=expires_at, at=at)
+    """Makes an order READY to be sent, by its cycle alone where it has one. room: what the limits left, for the audit log."""
+    values = {"cycle_id": cycle_id, "source": source, "expires_at": expires_at}
+    _insert(connection, order, OrderState.READY, Kind.DECIDED, room=room, at=at, **values)
 
 
-def refuse(connection: Connection, order: Order, error: str, *, cycle_id: str | None, source: str | None, at: datetime) -> None:
+def refuse(
+    connection: Connection,
+    order: Order,
+    error: str,
+    *,
+    cycle_id: str | None,
+    source: str | None,
+    at: datetime,
+    room: Mapping[str, Any],
+) -> None:
     """Keeps an order that the limits left no room for, with the reason; it can never be sent."""
-    _insert(connection, order, OrderState.REJECTED, cycle_id=cycle_id, source=source, expires_at=at, at=at, error=error)
+    values = {"cycle_id": cycle_id, "source": source, "expires_at": at, "error": error}
+    _insert(connection, order, OrderState.REJECTED, Kind.REFUSED, room=room, at=at, **values)
 
 
 def claim(connection: Connection, client_order_id: str, *, cycle_id: str | None, now: datetime) -> int | None:
@@ -98,8 +119,9 @@ def claim(connection: Connection, client_order_id: str, *, cycle_id: str | None,
     if intent.state is not OrderState.READY or not _is_in_time(connection, intent, cycle_id, now):
         return None
     state = advance(OrderState.READY, OrderEvent.CLAIM)
-    change(connection, client_order_id, state=state, sent_at=now, updated_at=now, attempt=intent.attempt + 1)
-    return intent.attempt + 1
+    fence = intent.attempt + 1
+    change(connection, client_order_id, Kind.SENT, venue_at=now, state=state, sent_at=now, updated_at=now, attempt=fence)
+    return fence
 
 
 def holds_claim(connection: Connection, client_order_id: str, *, fence: int, now: datetime) -> bool:
@@ -124,13 +146,14 @@ def expire_ready(
 ) -> list[str]:
     """Expires the READY intents of one cycle, or of all cycles but one; their ids."""
     chosen = select(INTENTS.c.client_order_id).where(INTENTS.c.state == OrderState.READY)
+    why = "its cycle ended without sending it"
     if of_cycle is not None:
         chosen = chosen.where(INTENTS.c.cycle_id == of_cycle)
     if but_cycle is not None:
         chosen = chosen.where(INTENTS.c.cycle_id != but_cycle)
     names = list(connection.execute(chosen.order_by(INTENTS.c.id)).scalars())
     for name in names:
-        change(connection, name, state=advance(OrderState.READY, OrderEvent.EXPIRE), updated_at=at)
+        _expire(connection, name, why, at)
     return names
 
 
@@ -139,7 +162,7 @@ def expire_stale(connection: Connection, *, now: datetime, at: datetime) -> list
     late = select(INTENTS.c.client_order_id).where(INTENTS.c.state == OrderState.READY, INTENTS.c.expires_at <= now)
     names = list(connection.execute(late.order_by(INTENTS.c.id)).scalars())
     for name in names:
-        change(connection, name, state=advance(OrderState.READY, OrderEvent.EXPIRE), updated_at=at)
+        _expire(connection, name, "its time was over", at, now)
     return names
 
 
@@ -148,29 +171,63 @@ def expire_unsent(connection: Connection, names: Collection[str], *, at: datetim
     chosen = select(INTENTS.c.client_order_id).where(INTENTS.c.state == OrderState.READY, INTENTS.c.client_order_id.in_(names))
     ready = list(connection.execute(chosen.order_by(INTENTS.c.id)).scalars()) if names else []
     for name in ready:
-        change(connection, name, state=advance(OrderState.READY, OrderEvent.EXPIRE), updated_at=at)
+        _expire(connection, name, "its sender stopped before it was sent", at)
     return ready
 
 
-def change(connection: Connection, client_order_id: str, **values: Any) -> None:
-    """Sets columns of one intent."""
-    connection.execute(update(INTENTS).where(INTENTS.c.client_order_id == client_order_id).values(**values))
+def change(
+    connection: Connection,
+    client_order_id: str,
+    kind: Kind = Kind.ANSWERED,
+    *,
+    venue_at: datetime | None = None,
+    why: str | None = None,
+    **values: Any,
+) -> None:
+    """Sets columns of one intent, and tells the audit log: as news of this kind, at this venue time, for this reason."""
+    changed = update(INTENTS).where(INTENTS.c.client_order_id == client_order_id).values(**values).returning(*_SUBJECT)
+    row = connection.execute(changed).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"no order {client_order_id}")
+    payload = {"changed": values} if why is None else {"changed": values, "why": why}
+    audit.record(connection, kind, payload, at=venue_at, client_order_id=client_order_id, **row)
 
 
-def _insert(connection: Connection, order: Order, state: OrderState, *, at: datetime, **values: Any) -> None:
-    connection.execute(
-        insert(INTENTS).values(
-            **{name: getattr(order, name) for name in _ORDER},
-            **values,
-            origin=IntentOrigin.DECISION,
-            state=state,
-            attempt=0,
-            filled_quantity=Decimal(0),
-            booked_quantity=Decimal(0),
-            created_at=at,
-            updated_at=at,
-        )
-    )
+def add(connection: Connection, kind: Kind, values: Mapping[str, Any], *, venue_at: datetime, **told: Any) -> None:
+    """Inserts a row of INTENTS, and tells the audit log of the order and of what else is given."""
+    connection.execute(insert(INTENTS).values(**values))
+    subject = {column.name: values.get(column.name) for column in _SUBJECT}
+    payload = {"order": values, **told}
+    audit.record(connection, kind, payload, at=venue_at, client_order_id=values["client_order_id"], **subject)
+
+
+def _expire(connection: Connection, client_order_id: str, why: str, at: datetime, now: datetime | None = None) -> None:
+    state = advance(OrderState.READY, OrderEvent.EXPIRE)
+    change(connection, client_order_id, Kind.CANCELED, venue_at=now, why=why, state=state, updated_at=at)
+
+
+def _insert(
+    connection: Connection,
+    order: Order,
+    state: OrderState,
+    kind: Kind,
+    *,
+    room: Mapping[str, Any],
+    at: datetime,
+    **values: Any,
+) -> None:
+    row = {
+        **{name: getattr(order, name) for name in _ORDER},
+        **values,
+        "origin": IntentOrigin.DECISION,
+        "state": state,
+        "attempt": 0,
+        "filled_quantity": Decimal(0),
+        "booked_quantity": Decimal(0),
+        "created_at": at,
+        "updated_at": at,
+    }
+    add(connection, kind, row, venue_at=at, room=room)
 
 
 def _list(connection: Connection, query: Any) -> list[IntentRecord]:

@@ -12,13 +12,14 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from app.domain.audit import Kind
 from app.domain.errors import InvalidInput
 from app.domain.order import Purpose, Side, TimeInForce, VenueOrder
 from app.domain.order_report import reported_event
 from app.domain.order_state import TERMINAL, TRANSITIONS, OrderEvent, OrderState, advance
 from app.domain.records import IntentOrigin, IntentRecord
 from app.storage import intents, outbox
-from app.storage.tables import FILLS, INTENTS, VENUE_ORDER_IDS
+from app.storage.tables import FILLS, VENUE_ORDER_IDS
 
 # News that an intent may have outrun; it changes nothing then.
 _OUTRUN = {
@@ -29,6 +30,7 @@ _OUTRUN = {
     OrderEvent.EXPIRE: frozenset({OrderState.FILLED, OrderState.CANCELED}),
     OrderEvent.REJECT: frozenset({OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED}),
 }
+_ENDS = frozenset({OrderEvent.CANCEL, OrderEvent.EXPIRE})
 # What our own reasoning says (an order was never received, nothing was sent) does not stand against a sighting.
 _GUESSES = frozenset({OrderEvent.EXPIRE, OrderEvent.REJECT, OrderEvent.RETURN_UNSENT})
 
@@ -54,7 +56,9 @@ def settle(
         changes = _seen(connection, intent, event, venue_order, at)
     if error is not None:
         changes["error"] = error
-    intents.change(connection, client_order_id, **changes)
+    why = event.value if venue_order is None else f"{event}: the venue reports it {venue_order.status}"
+    kind = Kind.CANCELED if event in _ENDS else Kind.ANSWERED
+    intents.change(connection, client_order_id, kind, why=why, **changes)
     if venue_order is not None:
         for leg in venue_order.legs:
             adopt(connection, leg, at=at)
@@ -72,7 +76,7 @@ def adopt(connection: Connection, order: VenueOrder, *, at: datetime) -> IntentR
     if known is None:
         _add_stranger(connection, order, parent_id, at)
     elif known.parent_id is None and parent_id is not None:
-        intents.change(connection, known.client_order_id, parent_id=parent_id)
+        intents.change(connection, known.client_order_id, Kind.RECONCILED, parent_id=parent_id)
     name = known.client_order_id if known else order.client_order_id
     return settle(connection, name, reported_event(order), venue_order=order, error=None, at=at)
 
@@ -100,7 +104,7 @@ def apply_fills(connection: Connection, venue_order_id: str, *, at: datetime, re
     if booked >= intent.filled_quantity or restated:
         changes |= {"filled_quantity": booked, "filled_average_price": paid / booked if booked else None}
         changes["state"] = _filled_state(connection, intent, booked, at)
-    intents.change(connection, intent.client_order_id, **changes)
+    intents.change(connection, intent.client_order_id, Kind.BOOKED, **changes)
     if booked > intent.quantity >= intent.booked_quantity:
         text = f"{intent.symbol}: order {intent.client_order_id} was for {intent.quantity}, the venue executed {booked}."
         _alert(connection, intent, text, at)
@@ -113,7 +117,8 @@ def miss(connection: Connection, client_order_id: str, *, now: datetime, grace: 
     if intent.state not in (OrderState.SENT, OrderState.UNKNOWN):
         return False
     if intent.missed_at is None:
-        intents.change(connection, client_order_id, missed_at=now, updated_at=at)
+        why = "the venue does not know it"
+        intents.change(connection, client_order_id, Kind.RECONCILED, venue_at=now, why=why, missed_at=now, updated_at=at)
     if grace is None or now - (intent.missed_at or now) < grace:
         return False
     error = "; ".join(filter(None, (intent.error, "the venue never received it")))
@@ -132,14 +137,14 @@ def note_pending(
         name = intent.client_order_id
         if name not in waiting:
             if intent.pending_since is not None:
-                intents.change(connection, name, pending_since=None, told_at=None)
+                intents.change(connection, name, Kind.RECONCILED, venue_at=now, pending_since=None, told_at=None)
         elif intent.pending_since is None:
-            intents.change(connection, name, pending_since=now)
+            intents.change(connection, name, Kind.RECONCILED, venue_at=now, pending_since=now)
         elif intent.told_at is None and now - intent.pending_since >= patience:
-            intents.change(connection, name, told_at=now)
             text = (
                 f"{intent.symbol}: the venue has left order {name} pending since {intent.pending_since:%Y-%m-%d %H:%M:%S} UTC."
             )
+            intents.change(connection, name, Kind.RECONCILED, venue_at=now, why=text, told_at=now)
             _alert(connection, intent, text, at)
             late.append(name)
     return late
@@ -184,29 +189,28 @@ def _link(connection: Connection, intent: IntentRecord, venue_order_id: str) -> 
 
 def _add_stranger(connection: Connection, order: VenueOrder, parent_id: str | None, at: datetime) -> None:
     is_leg = order.parent_order_id is not None
-    connection.execute(
-        insert(INTENTS).values(
-            client_order_id=order.client_order_id,
-            origin=IntentOrigin.LEG if is_leg else IntentOrigin.EXTERNAL,
-            state=OrderState.OPEN,
-            symbol=order.symbol,
-            side=order.side,
-            quantity=order.quantity,
-            purpose=Purpose.EXIT if is_leg or order.side is Side.SELL else Purpose.ENTRY,
-            reason="bracket_leg" if is_leg else "external",
-            type=order.type,
-            time_in_force=TimeInForce.GTC if is_leg else TimeInForce.DAY,
-            limit_price=order.limit_price,
-            stop_price=order.stop_price,
-            attempt=0,
-            parent_id=parent_id,
-            filled_quantity=Decimal(0),
-            booked_quantity=Decimal(0),
-            created_at=order.submitted_at,
-            sent_at=order.submitted_at,
-            updated_at=at,
-        )
-    )
+    row = {
+        "client_order_id": order.client_order_id,
+        "origin": IntentOrigin.LEG if is_leg else IntentOrigin.EXTERNAL,
+        "state": OrderState.OPEN,
+        "symbol": order.symbol,
+        "side": order.side,
+        "quantity": order.quantity,
+        "purpose": Purpose.EXIT if is_leg or order.side is Side.SELL else Purpose.ENTRY,
+        "reason": "bracket_leg" if is_leg else "external",
+        "type": order.type,
+        "time_in_force": TimeInForce.GTC if is_leg else TimeInForce.DAY,
+        "limit_price": order.limit_price,
+        "stop_price": order.stop_price,
+        "attempt": 0,
+        "parent_id": parent_id,
+        "filled_quantity": Decimal(0),
+        "booked_quantity": Decimal(0),
+        "created_at": order.submitted_at,
+        "sent_at": order.submitted_at,
+        "updated_at": at,
+    }
+    intents.add(connection, Kind.RECONCILED, row, venue_at=order.submitted_at)
 
 
 def _booked(connection: Connection, client_order_id: str) -> tuple[Decimal, Decimal]:

@@ -15,10 +15,12 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
+from app.domain.audit import Kind
 from app.domain.errors import Conflict
 from app.domain.order import Fill
 from app.domain.portfolio import Portfolio, Position, apply_fill
 from app.domain.records import AccountRecord
+from app.storage import audit
 from app.storage.tables import ACCOUNT, ADOPTIONS, FILLS, POSITIONS
 
 _log = structlog.get_logger()
@@ -61,6 +63,8 @@ def open_account(connection: Connection, account_id: str, cash: Decimal, at: dat
         return False
     opening = {"account_id": account_id, "opened_at": at, "opening_cash": cash, "cash": cash, "realized": Decimal(0)}
     connection.execute(insert(ACCOUNT).values(id=_ONE, **opening))
+    audit.record(connection, Kind.STARTED, {"account": opening}, at=at)
+    audit.record(connection, Kind.BOOKED, {"book": Portfolio(cash=cash)}, at=at)
     return True
 
 
@@ -79,6 +83,7 @@ def adopt(connection: Connection, positions: Iterable[Position], at: datetime) -
     ]
     if rows:
         connection.execute(insert(ADOPTIONS), rows)
+        audit.record(connection, Kind.RECONCILED, {"adopted": rows}, at=at)
         _store(connection, _replay(connection, opened, _booked(connection)))
 
 
@@ -167,6 +172,7 @@ def _with_position(portfolio: Portfolio, row: Row[Any]) -> Portfolio:
 
 
 def _store(connection: Connection, portfolio: Portfolio) -> None:
+    audit.record(connection, Kind.BOOKED, {"book": portfolio})
     connection.execute(update(ACCOUNT).values(cash=portfolio.cash, realized=portfolio.realized))
     connection.execute(delete(POSITIONS))
     if portfolio.positions:

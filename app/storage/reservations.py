@@ -13,12 +13,12 @@ from decimal import Decimal
 
 from sqlalchemy import Connection
 
-from app.domain.order import Purpose, Side, ValidatedOrder
+from app.domain.order import Order, Purpose, Side, ValidatedOrder
 from app.domain.portfolio import Portfolio
 from app.domain.records import Committed, IntentRecord
 from app.domain.trading_state import TradingState
 from app.engine.protection import PROTECTION
-from app.risk.checks import Refusal, admit
+from app.risk.checks import Refusal, Room, admit
 from app.risk.reservations import Capacity, Reservation, room_left, unreserved
 from app.storage import intents, portfolio, risk_states
 
@@ -47,11 +47,25 @@ def commit(
         answer = admit(validated, room, capacity.limits)
         if isinstance(answer, Refusal):
             error = refusals[order.client_order_id] = f"{answer.rule}: {answer.detail}"
-            intents.refuse(connection, order, error, cycle_id=cycle_id, source=source, at=at)
+            intents.refuse(connection, order, error, cycle_id=cycle_id, source=source, at=at, room=_told(order, room))
         else:
+            intents.arm(
+                connection, order, cycle_id=cycle_id, source=source, expires_at=expires_at, at=at, room=_told(order, room)
+            )
             room = answer
-            intents.arm(connection, order, cycle_id=cycle_id, source=source, expires_at=expires_at, at=at)
     return Committed(refusals=refusals)
+
+
+def _told(order: Order, room: Room) -> dict[str, object]:
+    """What the limits left before this order, as the audit log keeps it."""
+    return {
+        "state": room.state.name,
+        "equity": room.equity,
+        "gross_value": room.gross_value,
+        "buying_power": room.buying_power,
+        "positions": len(room.positions),
+        "sellable": room.held.get(order.symbol, Decimal(0)),
+    }
 
 
 def claim(connection: Connection, client_order_id: str, *, cycle_id: str | None, now: datetime) -> int | None:

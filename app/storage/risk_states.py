@@ -8,13 +8,16 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from app.domain.audit import Kind
 from app.domain.errors import Conflict
 from app.domain.records import RiskEvent
 from app.domain.trading_state import RiskState, TradingState
+from app.storage import audit
 from app.storage.columns import plain
 from app.storage.tables import RISK_EVENTS, RISK_STATE
 
 _ONE = 1
+SYSTEM = "system"
 
 
 def current(connection: Connection) -> RiskState | None:
@@ -63,6 +66,8 @@ def save(
             state=plain(values),
         )
     )
+    told = {"previous": before.trading_state.name if before else None, "cause": cause, "actor": actor, "detail": detail}
+    audit.record(connection, Kind.RISK_CHANGED if actor == SYSTEM else Kind.OPERATOR, {**told, "risk": values})
 
 
 def accept_decided(connection: Connection, state: RiskState, *, at: datetime) -> None:

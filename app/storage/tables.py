@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, MetaData, Table
+from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, MetaData, Table, Text
 
+from app.domain.audit import FIELDS
 from app.domain.order import OrderType, Purpose, Side, TimeInForce
 from app.domain.order_state import OrderState
 from app.domain.records import CycleState, IntentOrigin, TaskState
@@ -270,4 +271,25 @@ REDELIVERIES = Table(
     Column("task", Words, nullable=False),
     Column("count", Integer, nullable=False),
     Column("last_at", Instant, nullable=False),
+)
+
+# The audit log: texts as they were hashed; see `app.domain.audit`. Triggers refuse any change.
+AUDIT_LOG = Table(
+    "audit_log",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    *(Column(name, Text, nullable=False, index=name in {"cycle_id", "client_order_id", "venue_order_id"}) for name in FIELDS),
+    Column("previous", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+
+# One row: the newest event. at: the newest venue time known. origin: program version and configuration that wrote last.
+AUDIT_HEAD = Table(
+    "audit_head",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", Integer, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("origin", Text, nullable=False),
 )

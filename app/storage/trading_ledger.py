@@ -31,6 +31,8 @@ from app.engine.decision import Decision
 from app.risk.reservations import Capacity
 from app.storage import cycles, decisions, fills, intents, order_reports, portfolio, reservations, risk_states
 from app.storage.answer_spool import Answer, AnswerSpool
+from app.storage.audit import Journal
+from app.storage.audit_anchor import Anchor
 from app.storage.database import Database, StorageUnavailable
 
 _log = structlog.get_logger()
@@ -41,13 +43,15 @@ class TradingLedger:
 
     spool: a directory for answers that the database does not take at the moment; beside the file of a SQLite database
     unless given.
+    journal: how the audit log is written; its anchor is beside the file of a SQLite database unless given.
     clock: wall time, for the notes of when something was booked; whatever trading depends on is passed in.
     Unknown ids raise NotFound, forbidden changes Conflict, trouble with the database itself StorageUnavailable.
     """
 
-    def __init__(self, database: Database, clock: Clock, *, spool: Path | None = None) -> None:
+    def __init__(self, database: Database, clock: Clock, *, spool: Path | None = None, journal: Journal | None = None) -> None:
         self._db = database
         self._clock = clock
+        database.journal = journal or Journal(clock=clock, anchor=_beside(database))
         place = spool or (database.file and database.file.with_name(f"{database.file.name}.answers"))
         self._spool = AnswerSpool(place) if place else None
 
@@ -327,3 +331,7 @@ class TradingLedger:
     def risk_events(self, limit: int = 100) -> list[RiskEvent]:
         """Changes of the risk state, newest first."""
         return self._db.read(lambda c: risk_states.history(c, limit))
+
+
+def _beside(database: Database) -> Anchor | None:
+    return Anchor(database.file.with_name(f"{database.file.name}.audit-head")) if database.file else None

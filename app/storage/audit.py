@@ -1,0 +1,189 @@
+"""The audit log on disk: every fact is told in the transaction that writes it, in one chain over all processes.
+
+`record` only notes what happened; `Journal.append`, which `Database.write` calls right before the commit, numbers and seals
+what the transaction noted. Whoever appends holds the row of the head, so the chain has one writer at a time; triggers refuse
+any change of what stands. After the commit the newest hash goes to a file beside the database, which a log cut short no
+longer fits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from app import __version__
+from app.domain.audit import FIELDS, Head, Kind, instant, seal
+from app.domain.errors import ConfigurationError
+from app.domain.ports import Clock
+from app.runtime.clock import WallClock
+from app.runtime.redaction import Redactor
+from app.storage.audit_anchor import Anchor
+from app.storage.columns import plain
+from app.storage.tables import AUDIT_HEAD, AUDIT_LOG
+
+PENDING = "audit_events"  # the execution option of a write transaction that holds what it noted
+
+_HEAD = select(AUDIT_HEAD.c.seq, AUDIT_HEAD.c.hash, AUDIT_HEAD.c.at, AUDIT_HEAD.c.origin).with_for_update()
+_ADVANCE = update(AUDIT_HEAD).values({name: bindparam(f"new_{name}") for name in ("seq", "hash", "at", "origin")})
+_LAST_OF_ORDERS = (
+    select(AUDIT_LOG.c.client_order_id, func.max(AUDIT_LOG.c.seq))
+    .where(AUDIT_LOG.c.client_order_id.in_(bindparam("names", expanding=True)))
+    .group_by(AUDIT_LOG.c.client_order_id)
+)
+_LAST_OF_CYCLE = select(func.max(AUDIT_LOG.c.seq)).where(AUDIT_LOG.c.cycle_id == bindparam("name"))
+
+
+@dataclass(slots=True, kw_only=True)
+class Noted:
+    """Something that happened in a transaction that is not over yet."""
+
+    kind: Kind
+    payload: Mapping[str, Any]
+    at: datetime | None
+    subject: Mapping[str, str]
+
+
+def record(
+    connection: Connection,
+    kind: Kind,
+    payload: Mapping[str, Any],
+    *,
+    at: datetime | None = None,
+    cycle_id: str | None = None,
+    client_order_id: str | None = None,
+    venue_order_id: str | None = None,
+    execution_id: str | None = None,
+    symbol: str | None = None,
+) -> None:
+    """Tells the log what this transaction does; both are committed, or neither. Only inside `Database.write`.
+
+    at: venue time, None where it is not known here. payload: plain values, decimals, instants, dataclasses; no secrets."""
+    noted: list[Noted] = connection.get_execution_options()[PENDING]
+    subject = {
+        "cycle_id": cycle_id or "",
+        "client_order_id": client_order_id or "",
+        "venue_order_id": venue_order_id or "",
+        "execution_id": execution_id or "",
+        "symbol": symbol or "",
+    }
+    noted.append(Noted(kind=kind, payload=payload, at=at, subject=subject))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal:
+    """Who writes, and what it writes with. config: the settings in force without secrets, told in full where a new
+    code_version or config_digest first appears. anchor: where the newest hash is kept beside the database."""
+
+    clock: Clock = field(default_factory=WallClock)
+    code_version: str = __version__
+    config_digest: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    anchor: Anchor | None = None
+    redactor: Redactor = field(default_factory=Redactor)
+
+    def append(self, connection: Connection, noted: Sequence[Noted]) -> Callable[[], None]:
+        """Seals what was noted into the log; what it returns is to be called once the transaction is committed."""
+        if not noted:
+            return _nothing
+        head = connection.execute(_HEAD).one_or_none()
+        if head is None:
+            raise ConfigurationError("the audit log has lost its head; nothing is written until a person has looked at it")
+        origin = f"{self.code_version}|{self.config_digest}"
+        if head.origin != origin:
+            noted = [self._origin(), *noted]
+        causes = _Causes(connection, noted)
+        context = structlog.contextvars.get_contextvars()
+        recorded_at = instant(self.clock.now())
+        seq, link, latest = head.seq, head.hash.encode(), head.at
+        rows = []
+        for one in noted:
+            seq += 1
+            latest = max(latest, instant(one.at)) if one.at else latest
+            fields = {
+                "at": instant(one.at) if one.at else latest,
+                "recorded_at": recorded_at,
+                "kind": one.kind.value,
+                **{name: _storable(value) for name, value in one.subject.items()},
+                "correlation_id": _correlation(context, one),
+                "causation_id": causes.of(one, seq),
+                "payload": self._json(one.payload),
+                "code_version": _storable(self.code_version),
+                "config_digest": self.config_digest,
+            }
+            own = seal(link, seq, [fields[name].encode() for name in FIELDS])
+            rows.append({"seq": seq, **fields, "previous": link.decode(), "hash": own})
+            link = own.encode()
+        connection.execute(insert(AUDIT_LOG), rows)
+        newest = Head(seq=seq, hash=link.decode())
+        connection.execute(
+            _ADVANCE, {"new_seq": seq, "new_hash": newest.hash, "new_at": latest, "new_origin": _storable(origin)}
+        )
+        return _nothing if self.anchor is None else lambda: self._note_head(newest)
+
+    def _origin(self) -> Noted:
+        """A program or configuration that this log has not been written with before."""
+        payload = {"code_version": self.code_version, "config_digest": self.config_digest, "config": self.config}
+        return Noted(kind=Kind.STARTED, payload=payload, at=None, subject=dict.fromkeys(_SUBJECTS, ""))
+
+    def _note_head(self, head: Head) -> None:
+        if self.anchor is not None:
+            self.anchor.note(head)
+
+    def _json(self, payload: Mapping[str, Any]) -> str:
+        """Canonical JSON: sorted names, no spaces, ASCII; what looks like a secret is hidden."""
+        try:
+            text = _ENCODE(payload)
+        except ValueError:  # an infinity or not-a-number somewhere
+            text = _ENCODE(plain(payload))
+        return text if self.redactor.text(text) == text else _ENCODE(self.redactor.value(json.loads(text)))
+
+
+class _Causes:
+    """Which event led to each of those noted: for an order its own last one, or what this transaction decided before it;
+    else what came before in this transaction, or last in the same cycle."""
+
+    def __init__(self, connection: Connection, noted: Sequence[Noted]) -> None:
+        names = {one.subject["client_order_id"] for one in noted} - {""}
+        rows = connection.execute(_LAST_OF_ORDERS, {"names": sorted(names)}).all() if names else []
+        self._of_order: dict[str, int] = {row[0]: row[1] for row in rows}
+        self._general: int | None = None
+        self._before: int | None = None
+        cycle = next((one.subject["cycle_id"] for one in noted if one.subject["cycle_id"]), None)
+        if cycle is not None:
+            self._before = connection.execute(_LAST_OF_CYCLE, {"name": cycle}).scalar_one()
+
+    def of(self, one: Noted, seq: int) -> str:
+        """The cause of the event that gets this number, as it is stored."""
+        name = one.subject["client_order_id"]
+        cause = self._of_order.get(name, self._general or self._before) if name else self._before
+        if name:
+            self._of_order[name] = seq
+        else:
+            self._general = seq
+        self._before = seq
+        return "" if cause is None else str(cause)
+
+
+_SUBJECTS = ("cycle_id", "client_order_id", "venue_order_id", "execution_id", "symbol")
+
+
+def _correlation(context: Mapping[str, Any], one: Noted) -> str:
+    return _storable(str(context.get("cycle_id") or context.get("request_id") or one.subject["cycle_id"]))
+
+
+def _storable(text: str) -> str:
+    """Without what a database cannot hold, and what separates the fields of an event."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def _nothing() -> None:
+    pass
+
+
+_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, default=plain).encode
