@@ -19,6 +19,7 @@ from app.domain.records import Committed, IntentRecord
 from app.domain.trading_state import TradingState
 from app.risk.checks import Refusal, admit
 from app.risk.reservations import Capacity, Reservation, room_left, unreserved
+from app.runtime.failpoint import reach
 from app.storage import intents, portfolio, risk_states
 
 
@@ -49,6 +50,7 @@ def commit(
         else:
             room = answer
             intents.arm(connection, order, cycle_id=cycle_id, source=source, expires_at=expires_at, at=at)
+    reach("before_intent")
     return Committed(refusals=refusals)
 
 

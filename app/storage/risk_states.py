@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, select, update
 from app.domain.errors import Conflict
 from app.domain.records import RiskEvent
 from app.domain.trading_state import RiskState, TradingState
+from app.runtime.failpoint import reach
 from app.storage.columns import plain
 from app.storage.tables import RISK_EVENTS, RISK_STATE
 
@@ -51,6 +52,7 @@ def save(
         connection.execute(insert(RISK_STATE).values(id=_ONE, **values))
     else:
         connection.execute(update(RISK_STATE).where(RISK_STATE.c.id == _ONE).values(**values))
+    reach("in_risk_save")
     connection.execute(
         insert(RISK_EVENTS).values(
             epoch=state.epoch,
