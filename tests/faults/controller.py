@@ -36,7 +36,7 @@ from app.simulator.server import SimulatorOptions, serve
 port, state, seed = int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 serve(SimulatorOptions(port=port, state_file=state, seed=seed, symbols=tuple(sys.argv[4:]), partial_probability=Decimal("0.2")))
 """
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 class Venue(Exchange):
