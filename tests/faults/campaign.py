@@ -182,6 +182,8 @@ class Executioner:
             self._here.venue.release(self._late, "proceed")
             self._late = None
             outcome = self._trader.do("cycle")
+            if outcome is None:
+                return False
         assert outcome in ("completed", "market_closed"), f"the cycle after a death ended as {outcome}; see trader.log"
         return True
 
@@ -199,14 +201,12 @@ class Executioner:
         ledger = self._here.venue.ledger()
         for law, faults in laws.judge(ledger, self._here.database).items():
             self._note(law, where, faults)
-        if self._halted_at is not None:
-            self._note(
-                "loosened risk",
-                where,
-                [] if self._state() >= TradingState.HALTED else ["trading goes on after a halt that nobody lifted"],
-            )
-            bought = laws.accepted_buys(ledger) - self._halted_at
-            self._note("limit breaches", where, [f"{bought} entries while trading stood still"] if bought else [])
+        if self._halted_at is None:
+            return
+        if self._state() < TradingState.HALTED:
+            self._note("loosened risk", where, ["trading goes on after a halt that nobody lifted"])
+        bought = laws.accepted_buys(ledger) - self._halted_at
+        self._note("limit breaches", where, [f"{bought} entries while trading stood still"] if bought else [])
 
     def _note(self, law: str, where: str, faults: list[str]) -> None:
         self._round.breaches[law] = self._round.breaches.get(law, 0) + len(faults)
@@ -228,6 +228,5 @@ def summary(done: list[Round]) -> str:
     lines += [f"{found[law]:6}  {law}" for law in laws.LAWS]
     missed = sum(len(one.missed) for one in done)
     orders, fills = sum(one.orders for one in done), sum(one.fills for one in done)
-    return "\n".join(
-        [*lines, f"{missed:6}  places never reached", f"{orders:6}  orders and {fills} executions at the exchange"]
-    )
+    lines += [f"{missed:6}  places never reached", f"{orders:6}  orders at the exchange, {fills} executions"]
+    return "\n".join(lines)

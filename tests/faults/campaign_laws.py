@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from app.domain.order_state import OrderState
@@ -46,9 +47,7 @@ def duplicates(ledger: Ledger, database: DatabaseService) -> list[str]:
     entries = [order for order in ledger["orders"] if order["leg"] is None]
     ours = {intent.client_order_id: intent for intent in database.orders(ALL) if intent.origin is IntentOrigin.DECISION}
     accepted = Counter(order["client_order_id"] for order in entries)
-    posts = Counter(
-        one["client_order_id"] for one in ledger["received"] if (one["method"], one["path"]) == ("POST", "/v2/orders")
-    )
+    posts = Counter(one["client_order_id"] for one in ledger["received"] if one["method"] == "POST")
     faults = [f"{name} was accepted {count} times" for name, count in accepted.items() if count > 1]
     faults += [f"{name} was sent {count} times" for name, count in posts.items() if count > 1]
     faults += [f"{name} was accepted, and nobody intended it" for name in accepted if name not in ours]
@@ -85,9 +84,8 @@ def lost_fills(ledger: Ledger, database: DatabaseService) -> list[str]:
     }
     faults = [f"execution {name} is not in our books: {theirs[name]}" for name in theirs.keys() - ours.keys()]
     faults += [f"execution {name} never happened: {ours[name]}" for name in ours.keys() - theirs.keys()]
-    faults += [
-        f"execution {name}: {ours[name]}, not {theirs[name]}" for name in ours.keys() & theirs if ours[name] != theirs[name]
-    ]
+    both = ours.keys() & theirs.keys()
+    faults += [f"execution {name}: {ours[name]}, not {theirs[name]}" for name in both if ours[name] != theirs[name]]
     return faults + ([] if len(records) == len(ours) else ["an execution is booked twice"])
 
 
@@ -105,11 +103,9 @@ def differences(ledger: Ledger, database: DatabaseService) -> list[str]:
         if intent is None:
             faults.append(f"{order['client_order_id']} ({order['leg'] or 'entry'}, {order['status']}) is not tied to our order")
             continue
-        filled = Decimal(order["filled_qty"])
-        if (intent.filled_quantity, intent.booked_quantity) != (filled, filled):
-            faults.append(
-                f"{intent.client_order_id}: filled {intent.filled_quantity}, booked {intent.booked_quantity}, not {filled}"
-            )
+        filled, ours = Decimal(order["filled_qty"]), (intent.filled_quantity, intent.booked_quantity)
+        if ours != (filled, filled):
+            faults.append(f"{intent.client_order_id}: filled and booked are {ours}, not {filled}")
         if intent.is_settled != (order["status"] in ENDED):
             faults.append(f"{intent.client_order_id} is {intent.state}, at the venue {order['status']}")
     return faults
@@ -133,16 +129,14 @@ def oversells(ledger: Ledger) -> list[str]:
     for (symbol, parent), quantity in groups.items():
         if status.get(parent, "filled") in ENDED:  # legs sell nothing before their entry is filled
             asked[symbol] += quantity  # type: ignore[assignment]
-    return faults + [
-        f"{symbol}: sells of {asked[symbol]} rest on {held[symbol]}" for symbol in asked if asked[symbol] > held[symbol]
-    ]
+    return faults + [f"{name}: sells of {asked[name]} rest on {held[name]}" for name in asked if asked[name] > held[name]]
 
 
 def loosened(database: DatabaseService) -> list[str]:
     """Halts lifted, peaks lowered and symbols enabled by nobody; a state that its history does not know."""
     events = database.risk_events(ALL)[::-1]
     faults = []
-    for before, after in zip(events, events[1:], strict=False):
+    for before, after in pairwise(events):
         if after.epoch <= before.epoch:
             faults.append(f"epoch {after.epoch} follows {before.epoch}")
         if after.actor != "system":
@@ -188,15 +182,14 @@ def limit_breaches(ledger: Ledger, seed: int, limits: RiskLimits | None = None) 
     for at, entry, open_buys, book in _acceptances(ledger):
         value = {symbol: units * _price(market, symbol, at) for symbol, units in book.held.items()}
         equity = book.cash + sum(value.values())
-        on_order = sum((_left(one, ledger, at) * Decimal(one["limit_price"]) for one in open_buys), Decimal(0))
+        gross = sum(value.values()) + sum(_left(one, ledger, at) * Decimal(one["limit_price"]) for one in open_buys)
         wanted = Decimal(entry["qty"]) * Decimal(entry["limit_price"])
         taken = set(book.held) | {one["symbol"] for one in open_buys}
         rules = {
             "a second entry": entry["symbol"] not in taken,
             "too many positions": len(taken) < limits.max_positions,
             "too large a position": wanted <= Decimal(repr(limits.max_position_fraction)) * equity,
-            "too much exposure": sum(value.values()) + on_order + wanted
-            <= Decimal(repr(limits.max_exposure_fraction)) * equity,
+            "too much exposure": gross + wanted <= Decimal(repr(limits.max_exposure_fraction)) * equity,
         }
         breaches += [f"{rule}: {entry['client_order_id']} at {at}" for rule, holds in rules.items() if not holds]
     return breaches
