@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.domain.errors import ConfigurationError
 from app.risk.limits import Policy, RiskLimits
+from app.runtime.failpoint import parse
 
 DEFAULT_WATCHLIST = (
     "AAPL MSFT GOOGL TSLA SPY NVDA AMZN META NFLX AMD JNJ UNH JPM PG CAT XOM "
@@ -116,6 +117,8 @@ class Settings(BaseSettings):
     state_dir: Path = Path("database")
     logs_dir: Path = Path("logs")
     log_level: str = "INFO"
+    crash_at: str = Field("", description="Failpoint at which a drill kills the process; simulated mode only.")
+    hold_at: str = Field("", description="Failpoint at which a drill stops the process until told; simulated mode only.")
     metrics_port: int = Field(0, ge=0, le=65_535, description="Port of the worker's metrics; 0 switches it off.")
 
     @field_validator("watchlist", mode="before")
@@ -152,6 +155,7 @@ class Settings(BaseSettings):
             faults.append(f"ALPACA_PAPER=False needs TRADING_MODE=live, not {self.trading_mode}")
         if self.trading_mode is TradingMode.LIVE and self.forecasts_file:
             faults.append("FORECASTS_FILE is for drills and is refused in live mode; unset it")
+        faults += self._failpoint_faults()
         if self.risk_flatten_daily_loss > self.risk_max_daily_loss:
             faults.append("RISK_FLATTEN_DAILY_LOSS must not be milder than RISK_MAX_DAILY_LOSS")
         local = self.trading_mode is TradingMode.SIMULATED and self.api_host in {"127.0.0.1", "localhost", "::1"}
@@ -164,6 +168,17 @@ class Settings(BaseSettings):
                 faults.append("ADMIN_PASSWORD is the default or shorter than 12 characters; set a longer one")
             if self.trading_mode is not TradingMode.SIMULATED and self.alpaca_api_key.get_secret_value() == "simulated":
                 faults.append("ALPACA_API_KEY and ALPACA_API_SECRET are not set")
+        return faults
+
+    def _failpoint_faults(self) -> list[str]:
+        faults = []
+        for name, value in (("CRASH_AT", self.crash_at), ("HOLD_AT", self.hold_at)):
+            if value and self.trading_mode is not TradingMode.SIMULATED:
+                faults.append(f"{name} is for drills and is refused in {self.trading_mode} mode; unset it")
+            try:
+                parse(value)
+            except ValueError as fault:
+                faults.append(f"{name} {fault}")
         return faults
 
     @property

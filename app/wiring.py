@@ -15,6 +15,7 @@ from app.domain.forecast import Forecaster
 from app.domain.ports import Clock
 from app.learning.scripted import ScriptedForecaster
 from app.notify.notifier import Notifier
+from app.runtime import failpoint
 from app.runtime.clock import WallClock
 from app.runtime.owner import is_alive
 from app.services.ai_service import AIService
@@ -64,6 +65,7 @@ class Services:
 
 def build(settings: Settings) -> Services:
     """The services of this process. Migrates the database; opens no connection to the venue or the queue yet."""
+    failpoint.arm(settings.crash_at, settings.hold_at, settings.state_dir)
     clock = WallClock()
     database = DatabaseService(Database(settings.database_url), clock, spool=settings.state_dir / "answers")
     database.migrate()

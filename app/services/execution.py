@@ -14,8 +14,10 @@ from app.domain.errors import OutcomeUnknown, Refused, TryAgain, VenueError
 from app.domain.order import Purpose, ValidatedOrder
 from app.domain.order_report import reported_event
 from app.domain.order_state import OrderEvent
+from app.domain.reason import Reason
 from app.engine.decision import Decision
 from app.runtime import metrics
+from app.runtime.failpoint import reach
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
 from app.services.order_lookup import SENDER_WAITS_SECONDS, OrderLookup
@@ -76,6 +78,8 @@ class Executor:
             held = validated.order.symbol in stuck
             outcome = "unsent" if held else self._send(validated, cycle_id, venue_now)
             outcomes[validated.order.client_order_id] = outcome
+            if validated.order.reason == Reason.FLATTEN.code:
+                reach("in_flatten")
         self._look_up(outcomes, venue_now)
         counts = dict.fromkeys(metrics.ORDER_OUTCOMES, 0)
         for outcome in outcomes.values():
@@ -86,9 +90,11 @@ class Executor:
     def _send(self, validated: ValidatedOrder, cycle_id: str | None, venue_now: Callable[[], datetime]) -> str:
         order = validated.order
         bound = log.bind(client_order_id=order.client_order_id, symbol=order.symbol)
+        reach("before_claim")
         fence = self._database.claim_intent(order.client_order_id, cycle_id=cycle_id, now=venue_now())
         if fence is None:
             return "unsent"
+        reach("after_claim")
         # Whoever was paused since the claim finds that the world went on without it.
         if not self._database.holds_claim(order.client_order_id, fence=fence, now=venue_now()):
             bound.warning("claim_lost", fence=fence)
@@ -98,8 +104,10 @@ class Executor:
             self._database.settle_intent(order.client_order_id, OrderEvent.REJECT, error=f"not sent: {forbidden}")
             bound.warning("order_stopped", reason=forbidden)
             return "unsent"
+        reach("before_post")
         try:
             answer = self._venue.submit(validated)
+            reach("after_post")
         except Refused as refusal:
             return self._refused(order.client_order_id, refusal)
         except TryAgain as error:
@@ -155,6 +163,7 @@ class Executor:
                 continue
             try:
                 self._venue.cancel(intent.venue_order_id)
+                reach("in_cancel")
             except Refused as refusal:  # already finished: the listing below tells how
                 log.info("cancel_refused", client_order_id=client_order_id, error=refusal.message)
             except (TryAgain, OutcomeUnknown) as error:
@@ -167,6 +176,7 @@ class Executor:
                 del waiting[name]
                 self._note_end(name)
             if not waiting:
+                reach("between_cancel_and_exit")
                 break
             self._sleep(wait)
         return frozenset(intent.symbol for intent in waiting.values())

@@ -20,6 +20,7 @@ from app.domain.portfolio import Portfolio, Position
 from app.domain.ports import Account
 from app.domain.records import IntentOrigin, IntentRecord
 from app.runtime import metrics
+from app.runtime.failpoint import reach
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
 from app.services.order_lookup import OrderLookup, is_in_flight
@@ -97,6 +98,7 @@ class Reconciler:
                 self._lookup.find(intent.client_order_id, now, listed=False)
         self._adopt_strangers(unsettled, seen, at_venue)
         self._note_pending(unsettled, at_venue, now)
+        reach("in_reconcile")
         booked = self._database.book_fills(self._venue.fills(self._fills_since(overlap)), listed_at=now)
         for fill in booked:
             metrics.observe_fill(fill.side, fill.quantity * fill.price)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, RowMapping, distinct, func, insert, select
 from app.domain.audit import Kind
 from app.domain.order import Fill, Purpose, Side
 from app.domain.records import FillRecord
+from app.runtime.failpoint import reach
 from app.storage import audit, order_reports, outbox, portfolio
 from app.storage.tables import FILLS, INTENTS, VENUE_ORDER_IDS
 
@@ -33,6 +34,7 @@ def book(connection: Connection, fills: Sequence[Fill], *, at: datetime) -> list
     _tell(connection, new)
     portfolio.fold(connection, new)
     connection.execute(insert(FILLS), [{**_values(fill), "booked_at": at} for fill in new])
+    reach("in_fill_booking")
     restated = {fill.venue_order_id for fill in new if fill.reverses is not None}
     for venue_order_id in dict.fromkeys(fill.venue_order_id for fill in new):
         order_reports.apply_fills(connection, venue_order_id, at=at, restated=venue_order_id in restated)

@@ -20,6 +20,7 @@ from app.domain.trading_state import TradingState
 from app.engine.protection import PROTECTION
 from app.risk.checks import Refusal, Room, admit
 from app.risk.reservations import Capacity, Reservation, room_left, unreserved
+from app.runtime.failpoint import reach
 from app.storage import intents, portfolio, risk_states
 
 
@@ -53,6 +54,7 @@ def commit(
                 connection, order, cycle_id=cycle_id, source=source, expires_at=expires_at, at=at, room=_told(order, room)
             )
             room = answer
+    reach("before_intent")
     return Committed(refusals=refusals)
 
 

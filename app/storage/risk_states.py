@@ -12,6 +12,7 @@ from app.domain.audit import Kind
 from app.domain.errors import Conflict
 from app.domain.records import RiskEvent
 from app.domain.trading_state import RiskState, TradingState
+from app.runtime.failpoint import reach
 from app.storage import audit
 from app.storage.columns import plain
 from app.storage.tables import RISK_EVENTS, RISK_STATE
@@ -54,6 +55,7 @@ def save(
         connection.execute(insert(RISK_STATE).values(id=_ONE, **values))
     else:
         connection.execute(update(RISK_STATE).where(RISK_STATE.c.id == _ONE).values(**values))
+    reach("in_risk_save")
     connection.execute(
         insert(RISK_EVENTS).values(
             epoch=state.epoch,

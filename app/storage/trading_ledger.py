@@ -29,6 +29,7 @@ from app.domain.records import (
 from app.domain.trading_state import RiskState
 from app.engine.decision import Decision
 from app.risk.reservations import Capacity
+from app.runtime.failpoint import reach
 from app.storage import cycles, decisions, fills, intents, order_reports, portfolio, reservations, risk_states
 from app.storage.answer_spool import Answer, AnswerSpool
 from app.storage.audit import Journal
@@ -93,11 +94,14 @@ class TradingLedger:
         if the decision was made under a risk state that no longer holds; nothing is written then.
 
         Orders that the limits leave no room for by now, all other orders on their way counted, are kept as rejected."""
-        return self._db.write(
+        committed = self._db.write(
             lambda c: decisions.record(
                 c, cycle_id, decision, inputs=inputs, capacity=capacity, orders_expire_at=orders_expire_at
             )
         )
+        if decision.orders:
+            reach("after_intent")
+        return committed
 
     def commit_orders(
         self,
@@ -112,11 +116,14 @@ class TradingLedger:
         """READY intents for orders that no cycle made, within the limits as in `record_decision`. source: who asked for them
         (exit, manual, ...). An id that is known already is kept as it stands, so asking twice has one effect.
         expires_at, at: venue time. releasing: ids of sells that are cancelled before any of these is sent."""
-        return self._db.write(
+        committed = self._db.write(
             lambda c: reservations.commit(
                 c, orders, capacity, releasing=releasing, cycle_id=None, source=source, expires_at=expires_at, at=at
             )
         )
+        if orders:
+            reach("after_intent")
+        return committed
 
     def finish_cycle(
         self,
@@ -192,8 +199,10 @@ class TradingLedger:
         """`settle_intent` for the answer to an order, which cannot be asked for twice: while the database does not take it,
         it is kept in a file beside it, until `read_back_answers`."""
         answer = Answer(client_order_id=client_order_id, event=event, venue_order=venue_order, error=error)
+        reach("before_store")
         try:
             self._settle_answer(answer)
+            reach("after_store")
         except StorageUnavailable as fault:
             _log.error("answer_not_stored", client_order_id=client_order_id, error=fault.message)
             if self._spool is None:
@@ -279,7 +288,10 @@ class TradingLedger:
                 portfolio.note_listing(connection, listed_at)
             return booked
 
-        return self._db.write(work)
+        booked = self._db.write(work)
+        if booked:
+            reach("after_fill_booking")
+        return booked
 
     def fills_listed_at(self) -> datetime | None:
         """Venue time by which every execution was asked for. What a stream tells says nothing about those before it."""
@@ -327,6 +339,7 @@ class TradingLedger:
         self._db.write(
             lambda c: risk_states.save(c, state, at=when, cause=why, actor=who, detail=detail, based_on_epoch=based_on_epoch)
         )
+        reach("after_risk_save")
 
     def risk_events(self, limit: int = 100) -> list[RiskEvent]:
         """Changes of the risk state, newest first."""
