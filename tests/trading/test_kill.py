@@ -196,6 +196,7 @@ def test_the_status_shows_limits_breakers_and_the_kill_file(
             "equity_unreliable",
             "connectivity",
             "venue_errors",
+            "clock_skew",
             "stale_data",
             "extreme_volatility",
         ),
