@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -55,6 +56,9 @@ _ALPACA_URLS = {
 }
 
 
+_ADDRESSES = ("alpaca_trading_url", "alpaca_data_url", "alpaca_trading_stream_url", "alpaca_data_stream_url")
+
+
 class Settings(BaseSettings):
     """Everything a person may set. Immutable once read."""
 
@@ -71,12 +75,13 @@ class Settings(BaseSettings):
 
     alpaca_api_key: SecretStr = SecretStr("simulated")
     alpaca_api_secret: SecretStr = SecretStr("simulated")
+    alpaca_account_id: str = Field("", description="The account's id as the venue tells it; any other is refused.")
     alpaca_paper: bool = True
     alpaca_trading_url: str = ""
     alpaca_data_url: str = ""
     alpaca_trading_stream_url: str = ""
     alpaca_data_stream_url: str = ""
-    alpaca_timeout_seconds: float = Field(10.0, gt=0, le=120)
+    alpaca_timeout_seconds: float = Field(10.0, gt=0, le=30)
     alpaca_requests_per_minute: int = Field(180, ge=1, le=10_000)
     alpaca_data_feed: str = "iex"
 
@@ -137,8 +142,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fill_and_check(self) -> Self:
         defaults = _ALPACA_URLS[self.trading_mode]
-        names = ("alpaca_trading_url", "alpaca_data_url", "alpaca_trading_stream_url", "alpaca_data_stream_url")
-        for name, default in zip(names, defaults, strict=True):
+        for name, default in zip(_ADDRESSES, defaults, strict=True):
             object.__setattr__(self, name, (getattr(self, name) or default).rstrip("/"))
         if not self.celery_broker_url:
             object.__setattr__(self, "celery_broker_url", self.redis_url)
@@ -153,6 +157,7 @@ class Settings(BaseSettings):
             faults.append("TRADING_MODE=live needs ALPACA_PAPER=False; they disagree, so nothing starts")
         if self.trading_mode is not TradingMode.LIVE and not self.alpaca_paper:
             faults.append(f"ALPACA_PAPER=False needs TRADING_MODE=live, not {self.trading_mode}")
+        faults += self._wrong_addresses()
         if self.trading_mode is TradingMode.LIVE and self.forecasts_file:
             faults.append("FORECASTS_FILE is for drills and is refused in live mode; unset it")
         faults += self._failpoint_faults()
@@ -179,6 +184,16 @@ class Settings(BaseSettings):
                 parse(value)
             except ValueError as fault:
                 faults.append(f"{name} {fault}")
+        return faults
+
+    def _wrong_addresses(self) -> list[str]:
+        """An address of Alpaca's that belongs to another mode: keys and money would not be what the mode says."""
+        own = {urlsplit(url).hostname for url in _ALPACA_URLS[self.trading_mode]}
+        faults = []
+        for name in _ADDRESSES:
+            host = urlsplit(getattr(self, name)).hostname or ""
+            if host.endswith("alpaca.markets") and host not in own:
+                faults.append(f"{name.upper()} is not an address of TRADING_MODE={self.trading_mode}; unset it")
         return faults
 
     @property

@@ -209,4 +209,5 @@ def _venue(settings: Settings, database: DatabaseService, clock: Clock) -> Alpac
         mode=settings.trading_mode.value,
         url=settings.alpaca_trading_url,
         health=wire.health,
+        account_id=settings.alpaca_account_id,
     )

@@ -5,8 +5,11 @@ alpaca-py 0.44 sends without a timeout and repeats POST /orders on 429 and 504; 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +19,7 @@ from requests.adapters import HTTPAdapter
 
 from app.brokers.call_window import CallWindow
 from app.brokers.rate_limit import TokenBucket
-from app.domain.errors import OutcomeUnknown, Refused, TryAgain, VenueError
+from app.domain.errors import UNAUTHORIZED, OutcomeUnknown, Refused, TryAgain, VenueError
 from app.domain.trading_state import VenueHealth
 from app.runtime import metrics
 from app.runtime.stopwatch import Stopwatch
@@ -26,12 +29,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+RATE_LIMITED = "rate_limited"
+
 LONGEST_WAIT_TO_READ_SECONDS = 10.0
 LONGEST_WAIT_TO_ACT_SECONDS = 4.0
+SPARED_FOR_ACTS_FRACTION = 0.2  # of the burst; no amount of reading keeps an exit from being sent
+LOCKED_OUT_SECONDS = 60.0  # between two tries of refused keys: a venue may lock out who keeps knocking
+LONGEST_CLOSED_SECONDS = 120.0
+MOST_ANSWER_BYTES = 32 * 1024 * 1024  # the list of all instruments has about ten
 
 
-class _TimedAdapter(HTTPAdapter):
-    """Gives every request the same connect and read timeout."""
+class _BoundedAdapter(HTTPAdapter):
+    """Gives every request the same connect and read timeout, and takes no more of an answer than `MOST_ANSWER_BYTES`."""
 
     def __init__(self, timeout_seconds: float) -> None:
         self._timeout_seconds = timeout_seconds
@@ -39,13 +48,21 @@ class _TimedAdapter(HTTPAdapter):
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         options["timeout"] = (min(5.0, self._timeout_seconds), self._timeout_seconds)
-        return super().send(request, *args, **options)
+        response = super().send(request, *args, **options)
+        body = bytearray()
+        for part in response.iter_content(1 << 16):
+            body += part
+            if len(body) > MOST_ANSWER_BYTES:
+                response.close()
+                raise requests.exceptions.ContentDecodingError(f"an answer of more than {MOST_ANSWER_BYTES} bytes")
+        response._content = bytes(body)
+        return response
 
 
 def harden(client: RESTClient, timeout_seconds: float) -> None:
     """Put timeouts on `client` and take its transport retries away (its constructor ignores a zero)."""
     for scheme in ("http://", "https://"):
-        client._session.mount(scheme, _TimedAdapter(timeout_seconds))
+        client._session.mount(scheme, _BoundedAdapter(timeout_seconds))
     client._retry = 0
     client._retry_codes = []
 
@@ -53,8 +70,10 @@ def harden(client: RESTClient, timeout_seconds: float) -> None:
 class AlpacaWire:
     """Runs calls within the request budget, sorts whatever goes wrong, and measures each call under its operation's name."""
 
-    def __init__(self, budget: TokenBucket) -> None:
+    def __init__(self, budget: TokenBucket, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._budget = budget
+        self._monotonic = monotonic
+        self._locked_until = monotonic()
         self._window = CallWindow()
         self.calls = 0
 
@@ -71,19 +90,53 @@ class AlpacaWire:
         return self._run(operation, call, has_effect=True)
 
     def _run(self, operation: str, call: Callable[[], T], *, has_effect: bool) -> T:
+        if self._monotonic() < self._locked_until:
+            raise _locked_out()
         # What acts must not leave long after it was decided: a kill in between has to stop it.
-        self._budget.take(wait_seconds=LONGEST_WAIT_TO_ACT_SECONDS if has_effect else LONGEST_WAIT_TO_READ_SECONDS)
+        if has_effect:
+            self._budget.take(wait_seconds=LONGEST_WAIT_TO_ACT_SECONDS)
+        else:
+            self._budget.take(wait_seconds=LONGEST_WAIT_TO_READ_SECONDS, spare_fraction=SPARED_FOR_ACTS_FRACTION)
         self.calls += 1
         outcome, answered, watch = "ok", True, Stopwatch()
         try:
             return call()
         except Exception as error:
             fault = _sorted(error, has_effect=has_effect)
-            outcome, answered = fault.code, isinstance(fault, Refused) and fault.code != "venue_unauthorized"
+            outcome, answered = fault.code, isinstance(fault, Refused) and fault.code != UNAUTHORIZED
+            self._heed(error, fault)
             raise fault from error
         finally:
             self._window.note(good=answered)
             metrics.observe_venue_call(operation, outcome, watch.total())
+
+    def _heed(self, error: Exception, fault: VenueError) -> None:
+        """What the venue asks of the calls that follow."""
+        if fault.code == UNAUTHORIZED:
+            self._locked_until = self._monotonic() + LOCKED_OUT_SECONDS
+        elif fault.code == RATE_LIMITED:
+            self._budget.close(_closed_seconds(getattr(getattr(error, "response", None), "headers", {})))
+
+
+def _locked_out() -> Refused:
+    message = f"the venue refused our keys; it is asked again once {LOCKED_OUT_SECONDS:.0f} s have passed"
+    return Refused(message, code=UNAUTHORIZED, status=HTTPStatus.UNAUTHORIZED.value)
+
+
+def _closed_seconds(headers: Mapping[str, str]) -> float:
+    """How long a venue that answered 429 asks to be left alone, a second and some more so that not all come back at once.
+    Its clock is compared with its own clock."""
+    wait, now = 0.0, headers.get("Date")
+    try:
+        if "Retry-After" in headers:
+            wait = float(headers["Retry-After"])
+        elif now and "X-RateLimit-Reset" in headers:
+            wait = float(headers["X-RateLimit-Reset"]) - parsedate_to_datetime(now).timestamp()
+        else:
+            return 0.0
+    except ValueError:
+        return LONGEST_CLOSED_SECONDS
+    return min(max(wait, 0.0), LONGEST_CLOSED_SECONDS) + random.uniform(1.0, 2.0)
 
 
 def _sorted(error: Exception, *, has_effect: bool) -> VenueError:
@@ -107,9 +160,9 @@ def _from_status(error: Any, has_effect: bool) -> VenueError:
     status = error.status_code or 0
     message = _message(error)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return TryAgain(f"the venue asks to slow down: {message}", code="rate_limited", status=status)
+        return TryAgain(f"the venue asks to slow down: {message}", code=RATE_LIMITED, status=status)
     if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.REQUEST_TIMEOUT:
-        code = "venue_unauthorized" if status == HTTPStatus.UNAUTHORIZED else "venue_refused"
+        code = UNAUTHORIZED if status == HTTPStatus.UNAUTHORIZED else "venue_refused"
         return Refused(message, code=code, status=status)
     kind = OutcomeUnknown if has_effect else TryAgain
     return kind(f"the venue failed with status {status}: {message}", status=status)

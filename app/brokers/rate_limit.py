@@ -23,16 +23,23 @@ class TokenBucket:
         self._capacity = float(max(20, per_minute // 10))
         self._tokens = self._capacity
         self._monotonic, self._sleep = monotonic, sleep
-        self._refilled_at = monotonic()
+        self._refilled_at = self._closed_until = monotonic()
         self._lock = threading.Lock()
 
-    def take(self, *, wait_seconds: float = 10.0) -> None:
-        """Use one token, waiting for it at most `wait_seconds`; TryAgain when it would take longer."""
+    def close(self, seconds: float) -> None:
+        """Give out nothing for so long: the venue's own count says that the budget is used up."""
+        with self._lock:
+            self._closed_until = max(self._closed_until, self._monotonic() + seconds)
+
+    def take(self, *, wait_seconds: float = 10.0, spare_fraction: float = 0.0) -> None:
+        """Use one token, waiting for it at most `wait_seconds`; TryAgain when it would take longer. spare_fraction: share of
+        the burst left for those who ask without."""
         with self._lock:
             now = self._monotonic()
             self._tokens = min(self._capacity, self._tokens + (now - self._refilled_at) * self._rate)
             self._refilled_at = now
-            wait = max(0.0, (1.0 - self._tokens) / self._rate)
+            wanted = 1.0 + spare_fraction * self._capacity
+            wait = max(0.0, (wanted - self._tokens) / self._rate, self._closed_until - now)
             if wait > wait_seconds:
                 raise TryAgain(f"the request budget is used up for {wait:.0f} s", code="rate_limited")
             self._tokens -= 1.0

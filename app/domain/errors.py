@@ -11,6 +11,8 @@ AlphaTraderError
     +-- OutcomeUnknown      may or may not be done: only ever look it up
 """
 
+UNAUTHORIZED = "venue_unauthorized"  # the code of a call whose keys the venue refused
+
 
 class AlphaTraderError(Exception):
     """Base of all errors raised on purpose.

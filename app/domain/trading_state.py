@@ -38,6 +38,8 @@ class Cause(IntEnum):
     KILLED = 14
     BOOKS_LOST = 15
     STATE_LOST = 16
+    CLOCK_SKEW = 18
+    UNAUTHORIZED = 19
 
     @property
     def code(self) -> str:
@@ -74,12 +76,14 @@ STEADY = 3  # believable readings in a row after which a doubt is over
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenueHealth:
     """Calls to the venue in the last five minutes. errors: those that failed by the venue or the line; refusals are answers.
-    good_in_a_row: calls since the last failure. silent_seconds: how long no call has been answered, 0 while they are."""
+    good_in_a_row: calls since the last failure. silent_seconds: how long no call has been answered, 0 while they are.
+    clock_skew_seconds: how far the venue's clock and ours are apart at least, 0 where that means nothing."""
 
     calls: int = 0
     errors: int = 0
     good_in_a_row: int = 0
     silent_seconds: float = 0.0
+    clock_skew_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

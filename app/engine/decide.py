@@ -87,6 +87,7 @@ def _readings(book: Book, money: Money, outcome: Outcome) -> dict[str, float]:
         "calls": float(book.health.calls),
         "errors": float(book.health.errors),
         "silent_seconds": book.health.silent_seconds,
+        "clock_skew_seconds": book.health.clock_skew_seconds,
     }
 
 

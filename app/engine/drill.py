@@ -116,6 +116,7 @@ def _outages(base: Inputs) -> list[Scenario]:
     limits, calls = base.limits, base.limits.min_calls
     failing = VenueHealth(calls=calls, errors=int(limits.max_error_fraction * calls) + 1)
     silent = VenueHealth(calls=1, errors=1, silent_seconds=limits.max_silence_seconds + 1)
+    apart = VenueHealth(good_in_a_row=limits.good_probes, clock_skew_seconds=limits.max_clock_skew_seconds + 1)
     stress = limits.market_volatility_multiple * 1.01
     # Not the prices of holdings: that would be another breaker's.
     held = np.array([symbol in base.book.positions for symbol in base.view.symbols])
@@ -127,6 +128,7 @@ def _outages(base: Inputs) -> list[Scenario]:
     outages: list[tuple[str, Alter, Cause]] = [
         (f"{failing.errors} of {calls} calls fail", lambda i: _book(i, health=failing), Cause.VENUE_ERRORS),
         (f"no answer for {silent.silent_seconds:.0f} s", lambda i: _book(i, health=silent), Cause.CONNECTIVITY),
+        (f"clocks {apart.clock_skew_seconds:.0f} s apart", lambda i: _book(i, health=apart), Cause.CLOCK_SKEW),
         ("most prices stale", lambda i: replace(i, view=replace(i.view, age_seconds=ages)), Cause.STALE_DATA),
         (f"volatility {stress:.2f} times the usual", wild, Cause.EXTREME_VOLATILITY),
     ]

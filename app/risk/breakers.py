@@ -10,8 +10,8 @@ The rules, in the order they are asked; "falls by f" means equity <= base * (1 -
    or more after the first: FLATTENING, then HALTED once flat, until a person resumes.
 4. The drawdown from the peak (20 %): HALTED until a person resumes.
 5. The daily loss (2 %): REDUCING for `halt_seconds` of venue time.
-6. Lost connectivity, venue errors, stale data, extreme volatility: REDUCING for at least `breaker_hold_seconds` and
-   until the cause is gone.
+6. Lost connectivity, venue errors, stale data, extreme volatility, clocks apart: REDUCING for at least
+   `breaker_hold_seconds` and until the cause is gone.
 
 Compiled, so that the live cycle and a backtest of thousands of days run the very same lines. Instants are seconds since
 1970 UTC, NaN where there is none; money is float64 here and exact again in `app.engine.decide`.
@@ -63,7 +63,8 @@ ACTIVE, REDUCING, HALTED, FLATTENING = (int(s) for s in TradingState)
 _DAILY_LOSS, _HARD_DAILY_LOSS, _DRAWDOWN = int(Cause.DAILY_LOSS), int(Cause.HARD_DAILY_LOSS), int(Cause.DRAWDOWN)
 _UNRELIABLE, _ENDED, _RECOVERED = int(Cause.EQUITY_UNRELIABLE), int(Cause.HALT_ENDED), int(Cause.READING_RECOVERED)
 _CLOSED = int(Cause.BREAKER_CLOSED)
-FIRST_SOFT, LAST_SOFT = int(Cause.CONNECTIVITY), int(Cause.EXTREME_VOLATILITY)
+_SOFT = (Cause.CONNECTIVITY, Cause.VENUE_ERRORS, Cause.STALE_DATA, Cause.EXTREME_VOLATILITY, Cause.CLOCK_SKEW)
+_FIRST_SOFT, _LAST_SOFT, _SOFT_BITS = int(min(_SOFT)), int(max(_SOFT)), sum(1 << soft for soft in _SOFT)
 _SURE, _NO_EQUITY, _DISAGREEMENT, _JUMP, _SPLIT = (int(d) for d in Doubt)
 _EXACT = 1e-12  # relative; an exact fall computed in floats must count as one (amounts in cents differ by more)
 _SPLIT_FROM, _SMALL_SPLIT, _NEAR = 1.9, 1.5, 0.015
@@ -141,6 +142,12 @@ def _steadiness(doubt: int, marked: float, steady: int, doubted: float, limits: 
 
 
 @njit(cache=True)
+def _is_soft(cause: int) -> bool:
+    """Whether the breaker of this cause closes by itself."""
+    return (_SOFT_BITS >> cause) & 1 == 1
+
+
+@njit(cache=True)
 def _released(state: int, cause: int, until: float, steady: int, reading: Reading) -> tuple[int, int, float]:
     """The state after what has run its time; only a person ends the rest."""
     if state == FLATTENING and reading.flat:
@@ -151,8 +158,7 @@ def _released(state: int, cause: int, until: float, steady: int, reading: Readin
         return ACTIVE, _RECOVERED, math.nan
     if cause == _DAILY_LOSS and reading.now >= until:
         return ACTIVE, _ENDED, math.nan
-    soft = cause >= FIRST_SOFT and cause <= LAST_SOFT
-    if soft and not reading.now < until and not (reading.lasting >> cause) & 1:
+    if _is_soft(cause) and not reading.now < until and not (reading.lasting >> cause) & 1:
         return ACTIVE, _CLOSED, math.nan
     return state, cause, until
 
@@ -160,11 +166,11 @@ def _released(state: int, cause: int, until: float, steady: int, reading: Readin
 @njit(cache=True)
 def _reduced(state: int, cause: int, until: float, reading: Reading, limits: RiskLimits) -> tuple[int, int, float]:
     """The state after the reasons to take on no risk. The daily loss takes the place of causes that end by themselves."""
-    mild = state == ACTIVE or (state == REDUCING and (cause == _UNRELIABLE or (cause >= FIRST_SOFT and cause <= LAST_SOFT)))
+    mild = state == ACTIVE or (state == REDUCING and (cause == _UNRELIABLE or _is_soft(cause)))
     if mild and fallen(reading.equity, reading.baseline, limits.max_daily_loss_fraction):
         return REDUCING, _DAILY_LOSS, reading.now + limits.halt_seconds
     if state == ACTIVE:
-        for soft in range(FIRST_SOFT, LAST_SOFT + 1):
-            if (reading.tripped >> soft) & 1:
+        for soft in range(_FIRST_SOFT, _LAST_SOFT + 1):
+            if _is_soft(soft) and (reading.tripped >> soft) & 1:
                 return REDUCING, soft, reading.now + limits.breaker_hold_seconds
     return state, cause, until

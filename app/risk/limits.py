@@ -52,6 +52,7 @@ class RiskLimits(NamedTuple):
     max_error_fraction: float = 0.20
     good_probes: int = 3
     max_silence_seconds: float = 60.0
+    max_clock_skew_seconds: float = 5.0
 
 
 class Policy(NamedTuple):

@@ -6,11 +6,12 @@ Completed daily bars are fetched once a session and kept in the database; everyt
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from app.domain.bar import DAILY, BarSeries, Snapshot, no_bars
-from app.domain.errors import VenueError
+from app.domain.errors import ConfigurationError, VenueError
 from app.domain.instrument import Instrument
 from app.domain.order import Fill, ValidatedOrder, VenueOrder
 from app.domain.portfolio import Position
@@ -19,6 +20,7 @@ from app.domain.trading_state import VenueHealth
 from app.runtime.calendar import TradingCalendar
 from app.services.database_service import DatabaseService
 
+SIMULATED = "simulated"
 FORECAST_DAYS = 260  # calendar days that hold the 120 completed sessions a forecast needs, holidays included
 TRAINING_DAYS = 2_600  # about 1,800 sessions
 
@@ -34,7 +36,8 @@ class Venue(Broker, Protocol):
 class AlpacaService:
     """Venue calls and market data (S0-33). Stateless but for what is constant within a session.
 
-    mode: simulated, paper or live. health: how this process's calls to the venue fared lately."""
+    mode: simulated, paper or live; a simulated venue has a time of its own. health: how this process's calls to the venue
+    fared lately. account_id: the only account to trade on; any, where it is empty and the books are not open yet."""
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class AlpacaService:
         mode: str,
         url: str,
         health: Callable[[], VenueHealth] = VenueHealth,
+        account_id: str = "",
     ) -> None:
         self._broker = broker
         self._data = data
@@ -55,7 +59,9 @@ class AlpacaService:
         self._symbols = tuple(symbols)
         self.mode = mode
         self._url = url
-        self.health = health
+        self._wire_health = health
+        self._skew_seconds = 0.0
+        self._account_id = account_id
         self._instruments: dict[str, Instrument] = {}
         self._history: tuple[datetime, dict[str, BarSeries]] | None = None
 
@@ -67,15 +73,35 @@ class AlpacaService:
 
     def clock(self) -> VenueClock:
         """Venue time and session."""
-        return self._broker.clock()
+        asked_at = self._clock.now()
+        clock = self._broker.clock()
+        if self.mode != SIMULATED:
+            # While the call lasted the venue may have looked at its clock at any moment.
+            early, late = asked_at - clock.now, clock.now - self._clock.now()
+            self._skew_seconds = max(0.0, early.total_seconds(), late.total_seconds())
+        return clock
+
+    def health(self) -> VenueHealth:
+        """How this process's calls to the venue fared lately, and how far the clocks were apart when last compared."""
+        return replace(self._wire_health(), clock_skew_seconds=self._skew_seconds)
 
     def calendar(self) -> TradingCalendar:
         """The venue's sessions."""
         return self._broker.calendar()
 
     def account(self) -> Account:
-        """Cash, equity, buying power."""
-        return self._broker.account()
+        """Cash, equity, buying power. Raises ConfigurationError for another account than that of the settings or the books."""
+        account = self._broker.account()
+        if not self._account_id:
+            opened = self._database.account()
+            self._account_id = opened.account_id if opened is not None else ""
+        if self._account_id and account.account_id != self._account_id:
+            raise ConfigurationError(
+                f"the venue answers as account {account.account_id}, but this installation belongs to {self._account_id}: set "
+                "the keys of that account, or another DATABASE_URL and ALPACA_ACCOUNT_ID",
+                code="wrong_account",
+            )
+        return account
 
     def positions(self) -> dict[str, Position]:
         """All holdings by symbol."""

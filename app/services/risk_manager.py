@@ -152,6 +152,13 @@ class RiskManager:
             lost = {"trading_state": TradingState.REDUCING, "cause": Cause.CONNECTIVITY.code}
             self._change("system", detail, based_on=state, **lost)
 
+    def locked_out(self, detail: str) -> None:
+        """The venue refused our keys: a person has to look at them before anything is sent again."""
+        state = self._database.risk_state()
+        if state is not None and state.trading_state < TradingState.HALTED:
+            halted = {"trading_state": TradingState.HALTED, "cause": Cause.UNAUTHORIZED.code}
+            self._change("system", detail, based_on=state, **halted)
+
     def book_transfer(self, amount: Decimal) -> None:
         """A deposit (or a withdrawal, below zero) is neither gain nor loss: baseline and peak move with it."""
         state = self._database.risk_state()

@@ -38,6 +38,7 @@ def breakers(readings: Mapping[str, Any], limits: RiskLimits) -> list[dict[str, 
         ("equity_unreliable", abs(equity / marked - 1.0) if marked > 0 else math.nan, limits.equity_tolerance_fraction, None),
         ("connectivity", _number(readings, "silent_seconds"), limits.max_silence_seconds, None),
         ("venue_errors", rate, limits.max_error_fraction, None),
+        ("clock_skew", _number(readings, "clock_skew_seconds"), limits.max_clock_skew_seconds, None),
         ("stale_data", _number(readings, "stale_fraction"), limits.max_stale_fraction, None),
         ("extreme_volatility", _number(readings, "stress"), limits.market_volatility_multiple, None),
     )

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from app.domain.bar import Snapshot
-from app.domain.errors import AlphaTraderError, NotFound, VenueError
+from app.domain.errors import UNAUTHORIZED, AlphaTraderError, NotFound, Refused, VenueError
 from app.domain.forecast import Forecaster
 from app.domain.portfolio import Portfolio
 from app.domain.ports import Clock, VenueClock
@@ -88,7 +88,7 @@ class TradingService:
     def run_cycle(self, trigger: str = "schedule", request_id: str = "") -> CycleReport:
         """One cycle for the slot the venue's clock is in. At most one effective cycle per slot (and per `request_id` for
         cycles asked for by hand); failures end as a recorded outcome, and only bugs are raised."""
-        venue_clock = self._venue.clock()
+        venue_clock = self._venue_clock()
         slot = _slot(venue_clock.now, self._cycle_seconds)
         cycle_id = f"{slot:%Y%m%dT%H%M%SZ}" + (f"-{request_id[:8]}" if request_id else "")
         claim = self._database.claim_cycle(
@@ -135,6 +135,14 @@ class TradingService:
             ],
         }
 
+    def _venue_clock(self) -> VenueClock:
+        try:
+            return self._venue.clock()
+        except Refused as refusal:
+            if refusal.code == UNAUTHORIZED:
+                self._risk.locked_out(refusal.message)
+            raise
+
     # -- one claimed cycle ---------------------------------------------------------------------------------------------
     def _run_claimed(self, cycle_id: str, slot: datetime, venue_clock: VenueClock) -> CycleReport:
         watch = Stopwatch()
@@ -147,7 +155,9 @@ class TradingService:
         except AlphaTraderError as error:
             log.warning("cycle_failed", code=error.code, error=error.message)
             self._database.enqueue_alert("cycle", f"Cycle {cycle_id} failed: {error.message}")
-            if isinstance(error, VenueError):
+            if error.code == UNAUTHORIZED:
+                self._risk.locked_out(error.message)
+            elif isinstance(error, VenueError):
                 self._risk.venue_lost(error.message)
             report = CycleReport(cycle_id=cycle_id, outcome="failed", detail=f"{error.code}: {error.message}")
         except Exception as error:

@@ -129,6 +129,7 @@ def test_an_accepted_bracket_is_sent_once_with_its_id_and_read_back_exactly(venu
     assert order.legs[0].stop_price == Decimal("96.21")
 
 
+@pytest.mark.row("B02", "B03", "B10")
 @pytest.mark.parametrize(
     ("answer", "reaction"),
     [
@@ -156,6 +157,7 @@ def test_every_answer_to_an_order_has_one_reaction_and_is_never_repeated(
     assert [method for method, *_ in venue.requests] == ["POST"]
 
 
+@pytest.mark.row("B01")
 def test_silence_after_an_order_is_unknown_and_bounded_in_time(venue: Venue) -> None:
     venue.hang_seconds = 3.0
     started = time.monotonic()
@@ -164,17 +166,20 @@ def test_silence_after_an_order_is_unknown_and_bounded_in_time(venue: Venue) -> 
     assert time.monotonic() - started < 2.0
 
 
+@pytest.mark.row("B04")
 def test_a_cut_connection_after_an_order_is_unknown(venue: Venue) -> None:
     venue.cut = True
     with pytest.raises(OutcomeUnknown):
         broker(venue.url).submit(an_order())
 
 
+@pytest.mark.row("B12")
 def test_a_venue_that_never_took_the_call_is_tried_again_later() -> None:
     with pytest.raises(TryAgain):
         broker("http://127.0.0.1:9").submit(an_order())
 
 
+@pytest.mark.row("B10")
 @pytest.mark.parametrize("answer", [(200, "<html>"), (200, "{}"), (500, "x"), (504, "x"), (200, "null")])
 def test_failed_reads_can_be_tried_again(venue: Venue, answer: tuple[int, str]) -> None:
     venue.answer = answer
@@ -187,6 +192,7 @@ def test_an_unknown_client_order_id_is_an_answer_not_an_error(venue: Venue) -> N
     assert broker(venue.url).order_by_client_id("at-nothing") is None
 
 
+@pytest.mark.row("B05")
 def test_the_bucket_spends_its_burst_then_waits_then_refuses() -> None:
     now = [0.0]
     slept: list[float] = []

@@ -127,6 +127,7 @@ def assert_shape(quotes: dict[str, Quote], book: Book, decision: Decision) -> No
     assert {r.symbol for r in decision.records if r.reason <= Reason.FLATTEN} == {o.symbol for o in sent}
 
 
+@pytest.mark.row("H08", "I07")
 @settings(max_examples=150, deadline=None)
 @given(worlds())
 def test_limits_hold_for_every_universe(world: tuple[dict[str, Quote], Book]) -> None:
@@ -136,6 +137,7 @@ def test_limits_hold_for_every_universe(world: tuple[dict[str, Quote], Book]) ->
     assert_shape(quotes, book, decision)
 
 
+@pytest.mark.row("G03", "H05")
 @settings(max_examples=200, deadline=None)
 @given(worlds(absurd=True))
 def test_nonsense_refuses_and_never_raises(world: tuple[dict[str, Quote], Book]) -> None:
@@ -237,6 +239,7 @@ def test_books_that_differ_from_the_venue_stop_entries() -> None:
     assert decision.risk.trading_state is TradingState.REDUCING
 
 
+@pytest.mark.row("F07", "I03")
 def test_the_baseline_is_taken_once_a_session_and_the_epoch_grows_with_change() -> None:
     quotes = {"A": Quote()}
     same = decided(quotes, book_of())

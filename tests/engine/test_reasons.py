@@ -100,6 +100,7 @@ def short() -> tuple[dict[str, Quote], Book]:
     return quotes, book_of([held("A", -10, 100)], quotes=quotes, cash=101_000)
 
 
+@pytest.mark.row("G01", "I15")
 @pytest.mark.parametrize(("reason", "world"), ROWS, ids=lambda v: v.name if isinstance(v, Reason) else "")
 def test_each_cause_has_its_reason(reason: Reason, world: tuple[dict[str, Quote], Book] | None) -> None:
     quotes, book = world or {Reason.EXPOSURE_LIMIT: exposed, Reason.EXACT_CHECK: short}[reason]()
@@ -123,6 +124,7 @@ def test_every_reason_is_in_the_table_and_explained() -> None:
     assert all(reason.text.endswith(".") and reason.code == reason.name.lower() for reason in Reason)
 
 
+@pytest.mark.row("H05")
 def test_a_forecast_that_is_no_number_never_sells_a_holding() -> None:
     for expected, confidence in ((float("-inf"), 0.9), (-0.02, float("inf")), (-0.02, 1.5), (float("nan"), 0.9)):
         quotes, book = owning(Quote(expected=expected, confidence=confidence))

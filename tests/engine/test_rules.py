@@ -24,6 +24,7 @@ def judged(entry_cents: int, price_cents: int) -> Reason:
     return record_of(decided(quotes, book_of([position], quotes=quotes)), "A").reason
 
 
+@pytest.mark.row("I08")
 @settings(deadline=None)
 @given(CENTS)
 def test_stop_is_exactly_five_percent(entry: int) -> None:
@@ -32,6 +33,7 @@ def test_stop_is_exactly_five_percent(entry: int) -> None:
     assert judged(entry, at_stop + 1) is not Reason.STOP_LOSS
 
 
+@pytest.mark.row("I08")
 @settings(deadline=None)
 @given(CENTS)
 def test_take_profit_is_exactly_ten_percent(entry: int) -> None:
@@ -48,6 +50,7 @@ def standing_after(equity_cents: int, baseline_cents: int, **risk: object) -> Ri
     return decided(quotes, book_of([held("A", 1, 10)], quotes=quotes, cash=equity - 10, risk=state)).risk
 
 
+@pytest.mark.row("I08")
 @settings(deadline=None)
 @given(EQUITY_CENTS)
 def test_daily_loss_is_exactly_two_percent(baseline: int) -> None:
@@ -55,6 +58,7 @@ def test_daily_loss_is_exactly_two_percent(baseline: int) -> None:
     assert standing_after(baseline * 98 // 100 + 1, baseline).trading_state is TradingState.ACTIVE
 
 
+@pytest.mark.row("I08")
 @settings(deadline=None)
 @given(EQUITY_CENTS)
 def test_hard_daily_loss_is_exactly_three_percent(baseline: int) -> None:
@@ -62,6 +66,7 @@ def test_hard_daily_loss_is_exactly_three_percent(baseline: int) -> None:
     assert standing_after(baseline * 97 // 100 + 1, baseline).suspected_at is None
 
 
+@pytest.mark.row("I08")
 @settings(deadline=None)
 @given(EQUITY_CENTS)
 def test_drawdown_is_exactly_twenty_percent(high: int) -> None:
@@ -137,6 +142,7 @@ def test_flattening_ends_halted_once_nothing_is_held() -> None:
     assert record_of(decision, "B").reason is Reason.STATE_HALTED
 
 
+@pytest.mark.row("B19")
 @pytest.mark.parametrize("equity", ["0", "-5", "40000", "NaN", "Infinity", "-Infinity", "250000"])
 def test_an_absurd_equity_stops_entries_and_sells_nothing(equity: str) -> None:
     quotes, book = losing("1", equity=equity)

@@ -30,6 +30,7 @@ def test_members_that_all_agree(members: list[float], expected: float) -> None:
     assert confidence(np.array(members)) == expected
 
 
+@pytest.mark.row("H05")
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_member_that_is_no_number_leaves_no_confidence(bad: float) -> None:
     with np.errstate(invalid="ignore"):

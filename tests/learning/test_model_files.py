@@ -84,6 +84,7 @@ def test_no_file_is_anything_but_text_json_or_booster(root: Path) -> None:
     assert len(names) == 7
 
 
+@pytest.mark.row("H02")
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(which=st.integers(0, 6), where=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
 def test_any_changed_byte_is_refused(root: Path, which: int, where: float, flip: int) -> None:
@@ -97,6 +98,7 @@ def test_any_changed_byte_is_refused(root: Path, which: int, where: float, flip:
     ModelFiles(root).load("AAPL")
 
 
+@pytest.mark.row("H02")
 @pytest.mark.parametrize("name", ["manifest.json", "lightgbm-0.txt", "xgboost-5.ubj"])
 def test_truncated_emptied_or_missing_files_are_refused(root: Path, name: str) -> None:
     path = current(root) / name
@@ -120,6 +122,7 @@ class Canary:
         return Path.touch, (self.path,)  # type: ignore[return-value]
 
 
+@pytest.mark.row("H03")
 @pytest.mark.parametrize("name", ["model.pkl", "lightgbm-6.txt", ".hidden", "manifest.json", "lightgbm-0.txt"])
 def test_a_pickle_is_refused_and_not_opened(root: Path, tmp_path: Path, name: str) -> None:
     canary = tmp_path / "canary"
@@ -134,6 +137,7 @@ def test_a_model_of_another_symbol_is_refused(root: Path) -> None:
     ModelFiles(root).load("AAPL")
 
 
+@pytest.mark.row("H04")
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
@@ -205,6 +209,7 @@ def test_the_previous_version_is_kept_and_older_ones_go(root: Path, model: Train
     assert store.load("AAPL").version == published[-1]
 
 
+@pytest.mark.row("H07")
 def test_a_publication_that_died_half_way_changes_nothing(root: Path, model: TrainedModel) -> None:
     before = ModelFiles(root).load("AAPL")
     left_over = root / "AAPL" / ".writing-abc"
@@ -215,6 +220,7 @@ def test_a_publication_that_died_half_way_changes_nothing(root: Path, model: Tra
     assert not left_over.exists()
 
 
+@pytest.mark.row("H07")
 def test_readers_always_see_a_whole_version(root: Path, model: TrainedModel) -> None:
     store, stop, faults = ModelFiles(root), threading.Event(), []
 

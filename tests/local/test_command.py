@@ -50,6 +50,7 @@ def test_wrong_data_is_one_line_and_begins_no_run(tmp_path, arguments, file, sai
     assert not (tmp_path / "database" / "simulated").exists()
 
 
+@pytest.mark.row("J05")
 def test_wrong_settings_stop_a_worker_without_a_traceback(tmp_path):
     ended = subprocess.run(
         (sys.executable, "-m", "celery", "-A", "app.worker", "beat"),

@@ -78,6 +78,7 @@ def test_long_messages_are_split_over_posts_within_the_limit(webhook: Any) -> No
     ]
 
 
+@pytest.mark.row("J01")
 @pytest.mark.parametrize("behaviour", ["400", "404", "500", "503", "redirect"])
 def test_a_failing_webhook_is_left_alone_for_longer_and_longer(webhook: Any, behaviour: str) -> None:
     clock = HandClock()
@@ -110,6 +111,7 @@ def test_nobody_listens() -> None:
         NotifyDiscord.notify_url = original
 
 
+@pytest.mark.row("J01")
 def test_a_webhook_that_drips_is_abandoned_in_time(webhook: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifier, "SEND_SECONDS", 0.3)
     webhook.behaviour = "drip"
@@ -125,6 +127,7 @@ def test_a_webhook_that_drips_is_abandoned_in_time(webhook: Any, monkeypatch: py
     assert len(box.failed) == 1
 
 
+@pytest.mark.row("J04")
 def test_secrets_and_mentions_do_not_leave(webhook: Any) -> None:
     chosen = settings(secret_key="very-secret-signing-key-0123456789abcdef", alpaca_api_secret="alpaca-secret-value-1")
     box = outbox(

@@ -41,6 +41,7 @@ def race() -> Iterator[Raced]:
         yield run
 
 
+@pytest.mark.row("D03", "I05", "I06")
 @pytest.mark.parametrize("held", [racers.SLOTS, racers.EXPOSURE], ids=["slot", "exposure"])
 def test_r05_one_of_four_gets_what_is_left(ledger, database_url, race, held):
     ledger.open_account("a", racers.EQUITY - sum(units * racers.PRICE for _, units in held), T0)
@@ -55,6 +56,7 @@ def test_r05_one_of_four_gets_what_is_left(ledger, database_url, race, held):
     print(f"{RACES} rounds of {racers.RACERS}, 0 breaches; rounds won: {[len(one) for one in won]}")
 
 
+@pytest.mark.row("D01")
 def test_r06_each_slot_runs_once(ledger, database_url, race):
     ran = race(racers.tick_in_step, database_url, TICKS)
     every = list(chain.from_iterable(ran))

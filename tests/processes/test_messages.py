@@ -56,6 +56,7 @@ def test_fills_and_halts_arrive_and_every_metric_has_readings(tmp_path: Path) ->
             assert "[simulated]" in channel.text()
 
 
+@pytest.mark.row("J01")
 def test_a_channel_that_hangs_delays_no_cycle(tmp_path: Path) -> None:
     with discord(tmp_path, silent=True) as channel:
         arguments = ("--cycles", "20", "--speed", "3000")

@@ -33,6 +33,7 @@ def judged(entry_cents: np.ndarray, price_cents: np.ndarray) -> np.ndarray:
     return outcome.reason
 
 
+@pytest.mark.row("I08")
 def test_stop_loss() -> None:
     at = CENTS * 95 // 100
     held = at >= 1  # the stop of one cent lies below the smallest price
@@ -40,6 +41,7 @@ def test_stop_loss() -> None:
     assert (judged(CENTS, at + 1) != Reason.STOP_LOSS).all()
 
 
+@pytest.mark.row("I08")
 def test_take_profit() -> None:
     at = -(-CENTS * 110 // 100)
     assert (judged(CENTS, at) == Reason.TAKE_PROFIT).all()
@@ -61,6 +63,7 @@ def _standings(equity, base, daily, suspected):  # type: ignore[no-untyped-def]
     return states, suspects
 
 
+@pytest.mark.row("I08")
 @pytest.mark.parametrize("beyond", [0, 1])
 def test_losses_and_drawdown(beyond: int) -> None:
     fires = beyond == 0

@@ -93,6 +93,7 @@ def test_a_doubted_reading_neither_corroborates_nor_forgets() -> None:
     assert math.isnan(step(140.0, doubted, 98_500).suspected_at)
 
 
+@pytest.mark.row("I11")
 def test_one_liquidation_however_the_loss_oscillates() -> None:
     """I11: latched; only a person leaves it."""
     standing, states = fresh(), []
@@ -124,6 +125,7 @@ def test_the_daily_loss_takes_over_what_would_end_by_itself() -> None:
     assert step(50.0, fresh(REDUCING, Cause.OPERATOR), 98_000).cause == Cause.OPERATOR
 
 
+@pytest.mark.row("B19")
 def test_after_a_doubt_three_believable_readings_are_needed() -> None:
     standing = step(0.0, fresh(), 0.0, 1e5)
     states = []
@@ -133,6 +135,7 @@ def test_after_a_doubt_three_believable_readings_are_needed() -> None:
     assert states == [REDUCING, REDUCING, ACTIVE, ACTIVE]
 
 
+@pytest.mark.row("G04", "G07")
 def test_a_price_jump_is_believed_once_three_readings_agree_and_a_split_never() -> None:
     standing, states = fresh(), []
     for number in range(6):
@@ -145,6 +148,7 @@ def test_a_price_jump_is_believed_once_three_readings_agree_and_a_split_never() 
     assert (standing.state, standing.high_water) == (REDUCING, 1e5)
 
 
+@pytest.mark.row("G04")
 def test_two_readings_of_a_spike_and_back_change_nothing() -> None:
     standing = fresh()
     for number, (equity, jump) in enumerate([(190_000, 3), (190_000, 3), *[(1e5, 0)] * 3]):
@@ -178,6 +182,7 @@ def test_an_unknown_volatility_is_not_zero_and_a_still_price_may_move() -> None:
     assert jump_of(70.0, 100.0, 0.5, LIMITS) == Doubt.PRICE_JUMP  # however wild the symbol is
 
 
+@pytest.mark.row("B06", "I14")
 @pytest.mark.parametrize(
     ("health", "trouble"),
     [

@@ -119,6 +119,7 @@ def test_exits_pass_in_every_state_but_halted() -> None:
         assert rule(EXIT, replace(ROOM, state=state)) == ("halted" if state is TradingState.HALTED else None)
 
 
+@pytest.mark.row("I07")
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 400), st.integers(1_00, 400_00)), max_size=12))
 def test_a_run_of_entries_never_takes_more_than_there_is(wishes: list[tuple[int, int]]) -> None:

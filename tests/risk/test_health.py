@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
+
 from app.brokers.call_window import CallWindow
 from app.domain.trading_state import Cause, VenueHealth
 from app.risk.breakers import ACTIVE, REDUCING, Reading, Standing, next_standing
@@ -38,6 +40,7 @@ class Venue:
         return int(self.standing.state)
 
 
+@pytest.mark.row("B06")
 def test_four_percent_of_noise_does_not_flap() -> None:
     def case(random: Random) -> None:
         venue = Venue(random)
@@ -52,6 +55,7 @@ def test_four_percent_of_noise_does_not_flap() -> None:
     run_cases(3, case)
 
 
+@pytest.mark.row("B06")
 def test_real_trouble_opens_within_a_minute_and_closes_when_it_is_over() -> None:
     def case(random: Random) -> None:
         venue = Venue(random)

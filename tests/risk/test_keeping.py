@@ -69,6 +69,7 @@ def test_empty_books_beside_a_venue_that_is_not_begin_halted(ledger: DatabaseSer
     assert current(ledger, tmp_path).trading_state is TradingState.ACTIVE
 
 
+@pytest.mark.row("I02")
 def test_a_lost_row_is_rebuilt_from_the_history(ledger: DatabaseService, tmp_path: Path) -> None:
     """I02: the peak too."""
     kept = put(
@@ -80,6 +81,7 @@ def test_a_lost_row_is_rebuilt_from_the_history(ledger: DatabaseService, tmp_pat
     assert any("rebuilt" in message.message for message in ledger.outbox_pending())
 
 
+@pytest.mark.row("E07")
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b"null", b"[]", b'"x"', b"\x00\xff\x80", b'{"version": 2}', b"[" * 100_000, b"NaN"]
 )
@@ -89,6 +91,7 @@ def test_a_damaged_mirror_without_a_database_starts_halted(ledger: DatabaseServi
     assert (state.trading_state, state.cause) == (TradingState.HALTED, "state_lost")
 
 
+@pytest.mark.row("E07")
 @pytest.mark.parametrize("sound", [TradingState.ACTIVE, TradingState.HALTED])
 def test_a_mirror_truncated_at_any_byte_changes_nothing(ledger: DatabaseService, tmp_path: Path, sound: TradingState) -> None:
     kept = put(ledger, tmp_path, risk_of(sound))
@@ -99,6 +102,7 @@ def test_a_mirror_truncated_at_any_byte_changes_nothing(ledger: DatabaseService,
         assert (tmp_path / "risk_state.json").read_bytes() == whole
 
 
+@pytest.mark.row("E08")
 def test_the_version_of_the_mirror(ledger: DatabaseService, tmp_path: Path) -> None:
     kept = put(ledger, tmp_path, risk_of())
     path = tmp_path / "risk_state.json"
@@ -112,6 +116,7 @@ def test_the_version_of_the_mirror(ledger: DatabaseService, tmp_path: Path) -> N
     assert replace(kept, trading_state=TradingState.HALTED, cause="operator", epoch=1) == ledger.risk_state()
 
 
+@pytest.mark.row("E11")
 def test_an_older_database_is_noticed_and_halts(ledger: DatabaseService, tmp_path: Path) -> None:
     """E11."""
     put(ledger, tmp_path, risk_of(epoch=4))
@@ -127,6 +132,7 @@ def test_an_older_mirror_tells_nothing(ledger: DatabaseService, tmp_path: Path) 
     assert current(ledger, tmp_path).trading_state is TradingState.ACTIVE
 
 
+@pytest.mark.row("E10")
 def test_what_a_dead_writer_left_is_cleaned_up(ledger: DatabaseService, tmp_path: Path) -> None:
     """E10."""
     draft = tmp_path / ".writing-dead"
@@ -138,6 +144,7 @@ def test_what_a_dead_writer_left_is_cleaned_up(ledger: DatabaseService, tmp_path
     assert state.trading_state is TradingState.ACTIVE
 
 
+@pytest.mark.row("E09")
 def test_two_writers_of_the_mirror_never_mix(tmp_path: Path) -> None:
     """E09."""
     mirror, seen = RiskMirror(tmp_path / "risk_state.json"), []
@@ -154,6 +161,7 @@ def test_two_writers_of_the_mirror_never_mix(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [mirror.path]
 
 
+@pytest.mark.row("I16")
 def test_a_resume_while_a_limit_holds_is_refused_or_rebased(ledger: DatabaseService, tmp_path: Path) -> None:
     """I16."""
     risk = manager(ledger, tmp_path)
@@ -167,6 +175,7 @@ def test_a_resume_while_a_limit_holds_is_refused_or_rebased(ledger: DatabaseServ
     assert (event.actor, event.detail, event.previous_state) == ("ann", "I accept it", "HALTED")
 
 
+@pytest.mark.row("I17")
 def test_a_disabled_symbol_stays_so_until_a_person_enables_it(ledger: DatabaseService, tmp_path: Path) -> None:
     """I17."""
     put(ledger, tmp_path, risk_of(disabled_symbols=("A", "B")))
@@ -293,6 +302,7 @@ def json_epoch(path: Path) -> int:
     return state.epoch if state else -1
 
 
+@pytest.mark.row("E07", "I02")
 def test_no_halt_is_lost(sqlite_template: Path, tmp_path: Path) -> None:
     """K02."""
 

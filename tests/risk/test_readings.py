@@ -9,6 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from random import Random
 
+import pytest
+
 from app.domain.order import Purpose
 from app.domain.trading_state import RiskState, TradingState
 from app.engine.decision import Decision
@@ -103,6 +105,7 @@ def exits(decision: Decision) -> set[str]:
     return {v.order.symbol for v in decision.orders if v.order.purpose is Purpose.EXIT}
 
 
+@pytest.mark.row("B19", "G04", "G07", "G14")
 def test_no_false_reading_sells_anything() -> None:
     def case(random: Random) -> None:
         account = Account(random)
@@ -152,6 +155,7 @@ def test_no_true_hard_loss_is_missed() -> None:
 DST = (datetime(2026, 3, 8, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 10, 25, tzinfo=UTC))
 
 
+@pytest.mark.row("F02", "F03")
 def test_a_halt_of_24_hours_is_86400_seconds_of_venue_time(tmp_path: Path) -> None:
     mirror = RiskMirror(tmp_path / "risk_state.json")
 
@@ -180,6 +184,7 @@ def _session(at: datetime) -> str:
     return session_day(at).isoformat()
 
 
+@pytest.mark.row("F02")
 def test_a_clock_that_goes_back_does_not_shorten_a_halt() -> None:
     risk = risk_of(TradingState.REDUCING, cause="daily_loss", until=NOW + timedelta(hours=3))
     back = decided({"A": Quote()}, book_of(risk=risk), at=NOW - timedelta(hours=5)).risk

@@ -25,6 +25,7 @@ def test_the_table_is_what_the_library_says():
     )
 
 
+@pytest.mark.row("F03")
 @pytest.mark.parametrize(
     ("day", "opens", "closes"),
     [
@@ -49,6 +50,7 @@ def test_closed_days(day):
     assert not CALENDAR.between(day, day)
 
 
+@pytest.mark.row("F05")
 def test_questions_around_a_half_day():
     before, closing = datetime(2024, 7, 3, 16, 59, tzinfo=UTC), datetime(2024, 7, 3, 17, tzinfo=UTC)
     assert CALENDAR.is_open(before)

@@ -59,6 +59,7 @@ def test_the_decimal_that_floats_corrupt(samples):
     assert back(samples, "number", [Decimal("123456789012.12345678")]) == [Decimal("123456789012.12345678")]
 
 
+@pytest.mark.row("F04")
 @SHARED
 @given(
     st.lists(

@@ -39,6 +39,7 @@ def test_processes_that_migrate_together_all_find_it_done(empty_database_url, pr
     assert done == ["migrated"] * PROCESSES
 
 
+@pytest.mark.row("D03")
 @pytest.mark.processes
 def test_each_intent_has_one_sender(ledger, database_url, processes):
     start_cycle(ledger)
@@ -70,6 +71,7 @@ def test_one_process_runs_a_cycle(ledger, database_url, processes, same, others)
     assert len(ledger.cycles()) == 1
 
 
+@pytest.mark.row("E02")
 @pytest.mark.processes
 def test_writers_never_meet_a_locked_database(ledger, database_url, processes):
     ledger.open_account("a", Decimal(0), T0)
@@ -100,6 +102,7 @@ def test_a_forked_child_leaves_its_parents_connections_alone(database: Database)
     assert number() == before
 
 
+@pytest.mark.row("E13")
 def test_a_conflict_is_repeated_from_the_beginning(database: Database):
     """PostgreSQL finds out at the end that two transactions cannot both be right; one of them runs again."""
     database.write(lambda c: c.execute(text("CREATE TABLE counters (n INTEGER)")))

@@ -84,6 +84,7 @@ def test_only_a_running_cycle_can_be_finished(ledger):
         ledger.cycle("never")
 
 
+@pytest.mark.row("F04")
 def test_naive_datetimes_are_refused(ledger):
     with pytest.raises(InvalidInput, match="time zone"):
         start_cycle(ledger, at=datetime(2024, 3, 1))

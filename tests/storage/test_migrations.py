@@ -24,6 +24,7 @@ def test_migrations_make_the_tables_that_the_code_expects(database):
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
 
 
+@pytest.mark.row("J07")
 def test_a_database_of_a_newer_version_is_refused(empty_database_url):
     database = Database(empty_database_url)
     migrate(database)
@@ -34,6 +35,7 @@ def test_a_database_of_a_newer_version_is_refused(empty_database_url):
     database.close()
 
 
+@pytest.mark.row("A18")
 def test_a_migration_that_dies_leaves_nothing(empty_database_url):
     database = Database(empty_database_url)
 
@@ -121,6 +123,7 @@ def test_no_server_is_told_plainly(tmp_path):
         Database(f"sqlite:///{directory}", busy_timeout_seconds=0.1).ping()
 
 
+@pytest.mark.row("E18")
 def test_an_old_sqlite_is_called_out_once(tmp_path: Path, capsys, monkeypatch):
     monkeypatch.setattr(database_module, "_warned", False)
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 2))

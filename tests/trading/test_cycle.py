@@ -127,6 +127,7 @@ def test_a_cycle_by_hand_runs_beside_the_slots_own_and_disturbs_nothing(
     assert {o["status"] for o in exchange.ledger()["orders"]} == {"new", "held"}
 
 
+@pytest.mark.row("F05")
 def test_outside_the_session_nothing_is_sent(exchange: Exchange, ledger_database: DatabaseService, tmp_path: Path) -> None:
     system = build_system(exchange, ledger_database, tmp_path, forecaster=scripted(tmp_path, RISING))
     exchange.move(advance_seconds=7 * 3600)
@@ -157,6 +158,7 @@ class LosesAnswers:
         raise OutcomeUnknown("the answer got lost")
 
 
+@pytest.mark.row("B01", "B03")
 @pytest.mark.parametrize("delivered", [True, False])
 def test_a_lost_answer_never_doubles_an_order(
     exchange: Exchange, ledger_database: DatabaseService, tmp_path: Path, delivered: bool
@@ -212,6 +214,7 @@ def test_a_silent_venue_fails_the_cycle_and_the_next_one_goes_on(
     assert (report.outcome, report.orders) == ("completed", 7)
 
 
+@pytest.mark.row("C10")
 def test_a_persons_trade_is_adopted_and_left_alone(
     exchange: Exchange, ledger_database: DatabaseService, tmp_path: Path
 ) -> None:
@@ -231,6 +234,7 @@ def test_a_persons_trade_is_adopted_and_left_alone(
     assert [order["status"] for order in kept] == ["new"]
 
 
+@pytest.mark.row("B22")
 def test_an_unexplained_difference_stops_entries_and_says_so(
     exchange: Exchange, ledger_database: DatabaseService, tmp_path: Path
 ) -> None:
@@ -314,6 +318,7 @@ def test_a_more_cautious_mirror_wins_over_the_database(
     assert halted.trading_state is TradingState.HALTED
 
 
+@pytest.mark.row("C03")
 def test_fills_are_booked_once_however_often_they_are_reported(
     exchange: Exchange, ledger_database: DatabaseService, tmp_path: Path
 ) -> None:

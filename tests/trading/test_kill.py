@@ -57,6 +57,7 @@ def trader(*words: str, exchange: Exchange, directory: Path) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.row("J09")
 def test_entries_go_at_once_and_nothing_new_comes_until_a_person_says_why(
     exchange: Exchange, ledger_database: DatabaseService, tmp_path: Path
 ) -> None:
@@ -94,6 +95,7 @@ def test_protective_exits_stay(exchange: Exchange, ledger_database: DatabaseServ
     assert {order["id"] for order in resting(exchange, "sell")} <= before
 
 
+@pytest.mark.row("J09")
 @pytest.mark.parametrize("moment", [0, 3])
 def test_a_file_put_there_in_the_middle_of_a_batch_stops_the_rest(
     exchange: Exchange, ledger_database: DatabaseService, tmp_path: Path, moment: int
@@ -140,6 +142,7 @@ def test_a_watching_process_cancels_by_itself(exchange: Exchange, ledger_databas
     assert resting(exchange, "buy") == []
 
 
+@pytest.mark.row("J09")
 def test_a_locked_database_holds_nothing_up(exchange: Exchange, tmp_path: Path, sqlite_template: Path) -> None:
     """From the command line, without a queue, while another process holds the database for good."""
     file = tmp_path / "ledger.db"
@@ -193,6 +196,7 @@ def test_the_status_shows_limits_breakers_and_the_kill_file(
             "equity_unreliable",
             "connectivity",
             "venue_errors",
+            "clock_skew",
             "stale_data",
             "extreme_volatility",
         ),

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,6 +73,7 @@ def test_log_lines(tmp_path: Path) -> None:
 SECRET_TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=40)
 
 
+@pytest.mark.row("J04")
 @given(SECRET_TEXT, st.text(max_size=20), st.text(max_size=20))
 def test_a_known_secret_never_comes_through(secret: str, before: str, after: str) -> None:
     cleaned = Redactor([secret]).value({"note": [before + secret + after], "deep": {"a": ({"b": secret},)}})
