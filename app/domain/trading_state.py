@@ -37,6 +37,7 @@ class Cause(IntEnum):
     KILLED = 14
     BOOKS_LOST = 15
     STATE_LOST = 16
+    BOOKS_DIFFER = 17
 
     @property
     def code(self) -> str:

@@ -152,14 +152,12 @@ class RiskManager:
             lost = {"trading_state": TradingState.REDUCING, "cause": Cause.CONNECTIVITY.code}
             self._change("system", detail, based_on=state, **lost)
 
-    def book_transfer(self, amount: Decimal) -> None:
-        """A deposit (or a withdrawal, below zero) is neither gain nor loss: baseline and peak move with it."""
+    def books_differ(self, detail: str) -> None:
+        """Our books and the venue's differ and nothing explains it: no entries until they agree again."""
         state = self._database.risk_state()
-        if state is not None:
-            moved = {"baseline_equity": state.baseline_equity + amount, "high_water_equity": state.high_water_equity + amount}
-            if not all(value > 0 for value in moved.values()):
-                raise Conflict(f"a withdrawal of {-amount} leaves no baseline; a person must look at the account")
-            self._change("system", f"transfer of {amount}", based_on=state, **moved)
+        if state is not None and state.trading_state is TradingState.ACTIVE:
+            reducing = {"trading_state": TradingState.REDUCING, "cause": Cause.BOOKS_DIFFER.code, "steady_readings": 0}
+            self._change("system", detail, based_on=state, **reducing)
 
     def status(self) -> dict[str, Any]:
         """The state, the limits, what the last cycle's equity leaves of each, the breakers with what they last read, and
