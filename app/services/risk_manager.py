@@ -152,12 +152,13 @@ class RiskManager:
             lost = {"trading_state": TradingState.REDUCING, "cause": Cause.CONNECTIVITY.code}
             self._change("system", detail, based_on=state, **lost)
 
-    def books_differ(self, detail: str) -> None:
-        """Our books and the venue's differ and nothing explains it: no entries until they agree again."""
-        state = self._database.risk_state()
-        if state is not None and state.trading_state is TradingState.ACTIVE:
-            reducing = {"trading_state": TradingState.REDUCING, "cause": Cause.BOOKS_DIFFER.code, "steady_readings": 0}
-            self._change("system", detail, based_on=state, **reducing)
+    def books_differ(self, state: RiskState, detail: str) -> RiskState:
+        """Our books and the venue's differ and nothing explains it: no entries until they agree again. state: the one in
+        force; the one in force then is returned."""
+        if state.trading_state is not TradingState.ACTIVE:
+            return state
+        reducing = {"trading_state": TradingState.REDUCING, "cause": Cause.BOOKS_DIFFER.code, "steady_readings": 0}
+        return self._change("system", detail, based_on=state, **reducing)
 
     def status(self) -> dict[str, Any]:
         """The state, the limits, what the last cycle's equity leaves of each, the breakers with what they last read, and

@@ -100,8 +100,16 @@ def halt(connection: Connection, cause: Cause, detail: str, *, at: datetime) -> 
     before = current(connection)
     if before is None or before.trading_state >= TradingState.HALTED:
         return
-    halted = {"trading_state": TradingState.HALTED, "cause": cause.code, "actor": "system", "since": at, "until": None}
-    state = replace(before, **halted, suspected_at=None, epoch=before.epoch + 1)
+    state = replace(
+        before,
+        trading_state=TradingState.HALTED,
+        cause=cause.code,
+        actor="system",
+        since=at,
+        until=None,
+        suspected_at=None,
+        epoch=before.epoch + 1,
+    )
     save(connection, state, at=at, cause=cause.code, actor="system", detail=detail, based_on_epoch=before.epoch)
 
 
