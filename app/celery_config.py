@@ -31,6 +31,7 @@ TRAIN_TASK = "app.tasks.train_models_batch"
 TUNE_TASK = "app.tasks.optimize_hyperparameters_for_watchlist"
 BACKTEST_TASK = "app.tasks.run_backtest"
 DELIVER_TASK = "app.tasks.deliver_outbox"
+RECONCILE_TASK = "app.tasks.reconcile_books"
 
 LONGEST_TASK_SECONDS = 4 * 3600
 SIMULATED_TICK_EXPIRES_SECONDS = 25.0  # shorter than the conductor's patience: a slot given up never runs late
@@ -53,6 +54,7 @@ TASKS: Mapping[str, TaskRule] = {
     TRAIN_TASK: TaskRule(queue=LEARNING, soft_seconds=3_600, hard_seconds=3_900),
     TUNE_TASK: TaskRule(queue=LEARNING, soft_seconds=LONGEST_TASK_SECONDS - 600, hard_seconds=LONGEST_TASK_SECONDS),
     BACKTEST_TASK: TaskRule(queue=BACKTESTS, soft_seconds=3_600, hard_seconds=3_900),
+    RECONCILE_TASK: TaskRule(queue=TRADING, soft_seconds=240, hard_seconds=300),
     DELIVER_TASK: TaskRule(queue=UPKEEP, soft_seconds=50, hard_seconds=60),
 }
 
@@ -147,6 +149,12 @@ def beat_schedule(chosen: Settings) -> dict[str, dict[str, Any]]:
             "schedule": schedule(OUTBOX_SWEEP_SECONDS, nowfun=now),
             "options": {"expires": 4 * OUTBOX_SWEEP_SECONDS},
         },
+    }
+    # After the last cycle that can trade: a venue's statement of the day is complete then.
+    entries["reconcile-books"] = {
+        "task": RECONCILE_TASK,
+        "schedule": crontab(minute="30", hour="22", day_of_week="mon-fri", nowfun=now),
+        "options": {"expires": 3600.0},
     }
     if chosen.nightly_learning:
         nightly = crontab(minute="0", hour="23", day_of_week="mon-fri", nowfun=now)

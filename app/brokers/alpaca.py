@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from app.brokers.alpaca_activities import fills_of, statement
 from app.brokers.alpaca_wire import AlpacaWire, harden, instant
-from app.domain.errors import Refused
+from app.domain.activity import Activities
+from app.domain.errors import Refused, TryAgain
 from app.domain.instrument import Instrument
 from app.domain.order import Fill, Order, OrderClass, OrderType, Side, ValidatedOrder, VenueOrder
 from app.domain.portfolio import Position
@@ -18,7 +20,8 @@ from app.domain.trade_update import TradeUpdate
 from app.runtime.calendar import NEW_YORK, Session, TradingCalendar
 
 _PAGE = 500
-_FILL_PAGE = 100
+_ACTIVITY_PAGE = 100
+_FRACTION = Decimal("0.000000001")
 
 
 class AlpacaBroker:
@@ -82,25 +85,26 @@ class AlpacaBroker:
 
     def open_orders(self) -> list[VenueOrder]:
         """Every order that may still fill; bracket legs included, flat."""
-        return [_venue_order(row) for row in self._order_pages("open", None)]
+        return [_venue_order(row) for row in self._order_pages("open")]
 
-    def closed_orders(self, *, since: datetime) -> list[VenueOrder]:
-        """Every finished order submitted after `since`; bracket legs included, flat."""
-        return [_venue_order(row) for row in self._order_pages("closed", since)]
+    def closed_orders(
+        self, *, since: datetime, symbols: Collection[str] = (), wanted: Collection[str] = ()
+    ) -> list[VenueOrder]:
+        """Finished orders submitted after `since`, newest first, until all `wanted` ids are among them."""
+        return [_venue_order(row) for row in self._order_pages("closed", after=since, symbols=symbols, wanted=wanted)]
+
+    def order_history(self, *, since: datetime) -> list[VenueOrder]:
+        """Every order submitted after `since`; bracket legs included, flat, each with its parent's id."""
+        tops = [_venue_order(row) for row in self._order_pages("all", after=since, nested=True)]
+        return [order for top in tops for order in (top, *top.legs)]
 
     def fills(self, *, since: datetime) -> list[Fill]:
         """Every execution at or after `since`, oldest first."""
-        fills: list[Fill] = []
-        token: str | None = None
-        while True:
-            query = {"after": (since - timedelta(seconds=1)).isoformat(), "direction": "asc", "page_size": _FILL_PAGE}
-            if token:
-                query["page_token"] = token
-            rows = self._wire.read("fills", partial(self._fill_page, query))
-            fills.extend(_fill(row) for row in rows)
-            if len(rows) < _FILL_PAGE:
-                return fills
-            token = rows[-1]["id"]
+        return [fill for row in self._activity_pages(since, kind="/FILL") for fill in fills_of(row)]
+
+    def activities(self, *, since: datetime) -> Activities:
+        """The account statement at or after `since`, read until a page is empty: a short one may have been cut."""
+        return statement(self._activity_pages(since, whole=True))
 
     def order_by_client_id(self, client_order_id: str) -> VenueOrder | None:
         """The order sent under our id, or None when the venue says it knows none."""
@@ -120,7 +124,11 @@ class AlpacaBroker:
         rows = self._wire.read("instruments", lambda: _rows(self._client.get_all_assets(request)))
         wanted = set(symbols)
         return {
-            row["symbol"]: Instrument(symbol=row["symbol"], tradable=bool(row["tradable"]) and row.get("status") == "active")
+            row["symbol"]: Instrument(
+                symbol=row["symbol"],
+                tradable=bool(row["tradable"]) and row.get("status") == "active",
+                fraction_step=_FRACTION if row.get("fractionable") else Decimal(1),
+            )
             for row in rows
             if row["symbol"] in wanted
         }
@@ -134,25 +142,56 @@ class AlpacaBroker:
         """Ask to cancel; an order already finished raises Refused."""
         self._wire.act("cancel", lambda: self._client.cancel_order_by_id(venue_order_id))
 
-    def _fill_page(self, query: dict[str, Any]) -> list[dict[str, Any]]:
-        return _rows(self._client.get("/account/activities/FILL", query))
+    def _activity_pages(self, since: datetime, *, kind: str = "", whole: bool = False) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        query = {"after": (since - timedelta(seconds=1)).isoformat(), "direction": "asc", "page_size": _ACTIVITY_PAGE}
+        while True:
+            page = self._wire.read("activities" if whole else "fills", partial(self._activity_page, kind, dict(query)))
+            rows.extend(page)
+            if len(page) < (1 if whole else _ACTIVITY_PAGE) or page[-1]["id"] == query.get("page_token"):
+                return rows
+            query["page_token"] = page[-1]["id"]
+
+    def _activity_page(self, kind: str, query: dict[str, Any]) -> list[dict[str, Any]]:
+        return _rows(self._client.get(f"/account/activities{kind}", query))
 
     def _order_page(self, query: Any) -> list[dict[str, Any]]:
         return _rows(self._client.get_orders(query))
 
-    def _order_pages(self, status: str, after: datetime | None) -> list[dict[str, Any]]:
+    def _order_pages(
+        self,
+        status: str,
+        *,
+        after: datetime | None = None,
+        symbols: Collection[str] = (),
+        wanted: Collection[str] = (),
+        nested: bool = False,
+    ) -> list[dict[str, Any]]:
         from alpaca.trading.enums import QueryOrderStatus
         from alpaca.trading.requests import GetOrdersRequest
 
-        rows: list[dict[str, Any]] = []
+        rows: dict[str, dict[str, Any]] = {}
+        missing = set(wanted)
         until: datetime | None = None
         while True:
-            query = GetOrdersRequest(status=QueryOrderStatus(status), limit=_PAGE, after=after, until=until, nested=False)
+            query = GetOrdersRequest(
+                status=QueryOrderStatus(status),
+                limit=_PAGE,
+                after=after,
+                until=until,
+                nested=nested,
+                symbols=sorted(symbols) or None,
+            )
             page = self._wire.read(f"{status}_orders", partial(self._order_page, query))
-            rows.extend(page)
-            if len(page) < _PAGE:
-                return rows
-            until = instant(page[-1]["submitted_at"])
+            known = len(rows)
+            rows |= {str(row["id"]): row for row in page}
+            missing -= {str(row[name]) for row in page for name in ("id", "client_order_id")}
+            if len(page) < _PAGE or (wanted and not missing):
+                return list(rows.values())
+            if len(rows) == known:
+                raise TryAgain(f"more than {_PAGE} orders of one instant cannot be listed")
+            # One more microsecond: others of the same instant may not have been on the page.
+            until = instant(page[-1]["submitted_at"]) + timedelta(microseconds=1)
 
 
 def _request(order: Order) -> Any:
@@ -209,19 +248,6 @@ def _venue_order(row: Mapping[str, Any], parent: str | None = None) -> VenueOrde
         replaces=_word(row.get("replaces")),
         replaced_by=_word(row.get("replaced_by")),
         legs=tuple(_venue_order(leg, str(row["id"])) for leg in row.get("legs") or ()),
-    )
-
-
-def _fill(row: Mapping[str, Any]) -> Fill:
-    activity = str(row["id"])  # time::execution id; the trade-update stream tells the second part only
-    return Fill(
-        execution_id=activity.partition("::")[2] or activity,
-        venue_order_id=str(row["order_id"]),
-        symbol=str(row["symbol"]),
-        side=Side.BUY if row["side"] == "buy" else Side.SELL,
-        quantity=Decimal(row["qty"]),
-        price=Decimal(row["price"]),
-        filled_at=instant(row["transaction_time"]),
     )
 
 

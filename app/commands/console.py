@@ -57,6 +57,8 @@ def actor() -> str:
 def print_rows(rows: Iterable[Mapping[str, object]]) -> None:
     """A table; its columns are those that say something in any row."""
     kept = list(rows)
+    if not kept:
+        return
     columns = [name for name in (kept[0] if kept else ()) if any(row[name] != "" for row in kept)]
     table = Table(*columns, box=None)
     for row in kept:

@@ -16,12 +16,15 @@ class Instrument:
 
     price_ticks: (from_price, tick) rows, highest from_price first; the first row whose from_price <= price holds.
     quantity_step: smallest quantity difference. minimum_notional: smallest order value, in `currency`.
+    fraction_step: the same for a sale by a market order of the day, with which parts of a unit can be sold where the venue
+    keeps such parts.
     """
 
     symbol: str
     currency: str = "USD"
     price_ticks: tuple[tuple[Decimal, Decimal], ...] = ((Decimal(1), Decimal("0.01")), (Decimal(0), Decimal("0.0001")))
     quantity_step: Decimal = Decimal(1)
+    fraction_step: Decimal = Decimal(1)
     minimum_notional: Decimal = Decimal(1)
     tradable: bool = True
 

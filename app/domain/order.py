@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -11,6 +12,7 @@ from enum import StrEnum
 from app.domain.errors import InvalidInput
 
 CLIENT_ID_PREFIX = "at"
+_OWN_ID = re.compile(rf"{CLIENT_ID_PREFIX}-[^-].*-x?[0-9a-f]{{24}}")
 
 
 class Side(StrEnum):
@@ -138,6 +140,11 @@ def exit_client_order_id(*, account: str, symbol: str, position_id: str, reason:
     """
     text = "|".join((account, symbol, position_id, reason, str(attempt), Purpose.EXIT))
     return f"{CLIENT_ID_PREFIX}-{symbol.lower()}-x{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
+
+
+def is_own_id(client_order_id: str) -> bool:
+    """Whether an id is one that this product makes, whoever's database knows the order."""
+    return _OWN_ID.fullmatch(client_order_id) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

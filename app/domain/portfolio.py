@@ -1,12 +1,13 @@
-"""Cash and positions as a fold over fills."""
+"""Cash and positions as a fold over fills and over what else happens to an account."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
+from app.domain.activity import Activity, ActivityKind
 from app.domain.errors import InvalidInput
 from app.domain.order import Fill
 
@@ -70,3 +71,30 @@ def apply_fill(portfolio: Portfolio, fill: Fill) -> Portfolio:
         positions=positions,
         realized=portfolio.realized + realized - fill.commission,
     )
+
+
+def apply_activity(portfolio: Portfolio, entry: Activity) -> Portfolio:
+    """The portfolio after `entry`. A split keeps what the holding cost; units that come cost their price; units that go take
+    their cost along, which is a loss only where they end in a reorganization."""
+    gain = entry.amount if entry.kind.is_gain else Decimal(0)
+    after = replace(portfolio, cash=portfolio.cash + entry.amount, realized=portfolio.realized + gain)
+    if entry.symbol is None or not entry.quantity:
+        return after
+    held = portfolio.positions.get(entry.symbol) or Position(
+        symbol=entry.symbol, quantity=Decimal(0), average_entry_price=entry.price or Decimal(0), opened_at=entry.at
+    )
+    quantity = held.quantity + entry.quantity
+    ended = held.quantity if not quantity else -entry.quantity if held.quantity * entry.quantity < 0 else Decimal(0)
+    cost = held.quantity * held.average_entry_price
+    positions = {symbol: other for symbol, other in portfolio.positions.items() if symbol != entry.symbol}
+    if quantity:
+        average = held.average_entry_price
+        if entry.kind is ActivityKind.SPLIT:
+            average = cost / quantity
+        elif not ended:
+            average = (cost + entry.quantity * (entry.price or held.average_entry_price)) / quantity
+        positions[entry.symbol] = replace(held, quantity=quantity, average_entry_price=average)
+    lost = ended * held.average_entry_price
+    if entry.kind is ActivityKind.REORGANIZATION or (entry.kind is ActivityKind.SPLIT and not quantity):
+        after = replace(after, realized=after.realized - lost)
+    return replace(after, positions=positions)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
+from app.domain.activity import Activities
 from app.domain.bar import BarSeries, Snapshot
 from app.domain.instrument import Instrument
 from app.domain.order import Fill, ValidatedOrder, VenueOrder
@@ -64,12 +65,23 @@ class Broker(Protocol):
         """Every order that may still fill; bracket legs included, flat."""
         ...
 
-    def closed_orders(self, *, since: datetime) -> list[VenueOrder]:
-        """Every finished order submitted after `since`; bracket legs included, flat."""
+    def closed_orders(
+        self, *, since: datetime, symbols: Collection[str] = (), wanted: Collection[str] = ()
+    ) -> list[VenueOrder]:
+        """Every finished order submitted after `since`, newest first; bracket legs included, flat. symbols: only of these.
+        wanted: ids, the venue's or ours; the listing ends once all of them are in it."""
+        ...
+
+    def order_history(self, *, since: datetime) -> list[VenueOrder]:
+        """Every order submitted after `since`, open or finished; bracket legs included, flat, each with its parent's id."""
         ...
 
     def fills(self, *, since: datetime) -> list[Fill]:
-        """Every execution at or after `since`, oldest first."""
+        """Every execution at or after `since`, oldest first, as far as the venue's pages are as long as was asked for."""
+        ...
+
+    def activities(self, *, since: datetime) -> Activities:
+        """The account statement at or after `since`, executions included, read until a page is empty."""
         ...
 
     def order_by_client_id(self, client_order_id: str) -> VenueOrder | None:

@@ -187,11 +187,28 @@ class FillRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountRecord:
-    """The one account this database keeps. opened_at: venue time from which fills move cash and positions."""
+    """The one account this database keeps. opened_at: venue time from which fills move cash and positions. had_past: it had
+    holdings, orders, or a history of ours that these books did not know."""
 
     account_id: str
     opened_at: datetime
     opening_cash: Decimal
+    had_past: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconciliationRecord:
+    """How a comparison of the books ended. at: venue time. adopted, explained: what was taken over, as sentences by what it
+    is about. unexplained: rows of subject, ours, theirs, difference."""
+
+    id: int
+    at: datetime
+    recorded_at: datetime
+    trigger: str
+    fills: int
+    adopted: Sequence[Mapping[str, str]]
+    explained: Sequence[Mapping[str, str]]
+    unexplained: Sequence[Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

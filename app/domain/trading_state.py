@@ -38,6 +38,7 @@ class Cause(IntEnum):
     KILLED = 14
     BOOKS_LOST = 15
     STATE_LOST = 16
+    BOOKS_DIFFER = 17
     CLOCK_SKEW = 18
     UNAUTHORIZED = 19
 

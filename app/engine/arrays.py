@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 
 import numpy as np
 
@@ -62,8 +63,12 @@ def holdings_arrays(symbols: Sequence[str], book: Book) -> Holdings:
         if order.purpose is Purpose.ENTRY:
             columns["pending_buy"][i] += float(order.quantity)
             columns["pending_price"][i] = max(columns["pending_price"][i], float(order.price or 0))
-        else:
+        elif not order.external:
             columns["pending_exit"][i] = 1.0
+    for symbol, sold in _sold_by_people(book).items():
+        # What a person is selling is theirs to sell; the rest of the holding is still watched.
+        if symbol in at and sold >= book.positions[symbol].quantity:
+            columns["pending_exit"][at[symbol]] = 1.0
     for symbol in book.risk.disabled_symbols:
         if symbol in at:
             columns["disabled"][at[symbol]] = 1.0
@@ -72,6 +77,14 @@ def holdings_arrays(symbols: Sequence[str], book: Book) -> Holdings:
             if symbol in at:
                 columns[name][at[symbol]] = count
     return Holdings(**columns)
+
+
+def _sold_by_people(book: Book) -> dict[str, Decimal]:
+    sold: dict[str, Decimal] = {}
+    for order in book.open_orders:
+        if order.external and order.purpose is Purpose.EXIT and order.symbol in book.positions:
+            sold[order.symbol] = sold.get(order.symbol, Decimal(0)) + order.quantity
+    return sold
 
 
 def money_numbers(view: MarketView, book: Book, risk: RiskState) -> Money:

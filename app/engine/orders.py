@@ -51,10 +51,16 @@ def _exit(case: Case, i: int) -> Order:
         client_order_id=_identity(case, symbol, Side.SELL, Purpose.EXIT),
         symbol=symbol,
         side=Side.SELL,
-        quantity=case.book.positions[symbol].quantity,
+        quantity=_sellable(case.book, symbol),
         purpose=Purpose.EXIT,
         reason=Reason(int(case.outcome.reason[i])).code,
     )
+
+
+def _sellable(book: Book, symbol: str) -> Decimal:
+    """Units held that no order of a person is selling."""
+    sold = [one.quantity for one in book.open_orders if one.external and one.symbol == symbol and one.side is Side.SELL]
+    return book.positions[symbol].quantity - sum(sold, Decimal(0))
 
 
 def _entry(case: Case, i: int, instrument: Instrument) -> Order:

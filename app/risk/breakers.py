@@ -3,7 +3,8 @@
 The rules, in the order they are asked; "falls by f" means equity <= base * (1 - f), the boundary included:
 
 1. A reading that is not believed (see `doubt_of`) stops entries: REDUCING, EQUITY_UNRELIABLE. Nothing is sold for it and
-   neither peak nor loss is recorded. STEADY believable readings in a row end it. A price jump alone is believed once
+   neither peak nor loss is recorded. STEADY believable readings in a row end it, and with it BOOKS_DIFFER, which stops
+   entries while the venue's books are not ours. A price jump alone is believed once
    STEADY readings in a row agree about the value of the book; what looks like a split never is.
 2. While the market is closed losses and peaks are not judged.
 3. The hard daily loss (3 %) sells everything, but only on a second reading of the same session, `corroboration_seconds`
@@ -62,7 +63,7 @@ class Reading(NamedTuple):
 ACTIVE, REDUCING, HALTED, FLATTENING = (int(s) for s in TradingState)
 _DAILY_LOSS, _HARD_DAILY_LOSS, _DRAWDOWN = int(Cause.DAILY_LOSS), int(Cause.HARD_DAILY_LOSS), int(Cause.DRAWDOWN)
 _UNRELIABLE, _ENDED, _RECOVERED = int(Cause.EQUITY_UNRELIABLE), int(Cause.HALT_ENDED), int(Cause.READING_RECOVERED)
-_CLOSED = int(Cause.BREAKER_CLOSED)
+_CLOSED, _BOOKS = int(Cause.BREAKER_CLOSED), int(Cause.BOOKS_DIFFER)
 _SOFT = (Cause.CONNECTIVITY, Cause.VENUE_ERRORS, Cause.STALE_DATA, Cause.EXTREME_VOLATILITY, Cause.CLOCK_SKEW)
 _FIRST_SOFT, _LAST_SOFT, _SOFT_BITS = int(min(_SOFT)), int(max(_SOFT)), sum(1 << soft for soft in _SOFT)
 _SURE, _NO_EQUITY, _DISAGREEMENT, _JUMP, _SPLIT = (int(d) for d in Doubt)
@@ -154,7 +155,7 @@ def _released(state: int, cause: int, until: float, steady: int, reading: Readin
         return HALTED, cause, until
     if state != REDUCING or steady < STEADY:
         return state, cause, until
-    if cause == _UNRELIABLE:
+    if cause in (_UNRELIABLE, _BOOKS):
         return ACTIVE, _RECOVERED, math.nan
     if cause == _DAILY_LOSS and reading.now >= until:
         return ACTIVE, _ENDED, math.nan
@@ -166,7 +167,7 @@ def _released(state: int, cause: int, until: float, steady: int, reading: Readin
 @njit(cache=True)
 def _reduced(state: int, cause: int, until: float, reading: Reading, limits: RiskLimits) -> tuple[int, int, float]:
     """The state after the reasons to take on no risk. The daily loss takes the place of causes that end by themselves."""
-    mild = state == ACTIVE or (state == REDUCING and (cause == _UNRELIABLE or _is_soft(cause)))
+    mild = state == ACTIVE or (state == REDUCING and (cause in (_UNRELIABLE, _BOOKS) or _is_soft(cause)))
     if mild and fallen(reading.equity, reading.baseline, limits.max_daily_loss_fraction):
         return REDUCING, _DAILY_LOSS, reading.now + limits.halt_seconds
     if state == ACTIVE:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from app.domain.instrument import Instrument
-from app.domain.order import Order, Purpose, Side, ValidatedOrder
+from app.domain.order import Order, OrderClass, OrderType, Purpose, Side, TimeInForce, ValidatedOrder
 from app.domain.trading_state import TradingState
 from app.risk.limits import RiskLimits
 
@@ -43,8 +43,9 @@ class Refusal:
 
 def validate(order: Order, instrument: Instrument, room: Room, limits: RiskLimits) -> tuple[ValidatedOrder, Room] | Refusal:
     """The order as sendable together with the room it leaves, or the refusal."""
-    if order.quantity != instrument.quantity_down(order.quantity):
-        return Refusal("quantity_step", f"{order.quantity} is not on the step {instrument.quantity_step}")
+    step = instrument.fraction_step if _may_be_part(order) else instrument.quantity_step
+    if order.quantity % step:
+        return Refusal("quantity_step", f"{order.quantity} is not on the step {step}")
     if order.purpose is Purpose.EXIT:
         return _validate_exit(order, room, limits)
     refusal = _entry_refusal(order, instrument, room, limits)
@@ -125,6 +126,12 @@ def _room_refusal(order: Order, room: Room, limits: RiskLimits) -> Refusal | Non
         ("risk_per_trade", at_risk <= _exact(limits.risk_per_trade_fraction) * equity, f"{at_risk} at risk of equity {equity}"),
     )
     return next((Refusal(rule, detail) for rule, holds, detail in rules if not holds), None)
+
+
+def _may_be_part(order: Order) -> bool:
+    """Whether venues that keep parts of a unit take them in such an order."""
+    plain = order.order_class is OrderClass.SIMPLE and order.type is OrderType.MARKET
+    return order.purpose is Purpose.EXIT and plain and order.time_in_force is TimeInForce.DAY
 
 
 def _worst_value(order: Order) -> Decimal:

@@ -5,13 +5,14 @@ Completed daily bars are fetched once a session and kept in the database; everyt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from app.domain.activity import Activities
 from app.domain.bar import DAILY, BarSeries, Snapshot, no_bars
-from app.domain.errors import ConfigurationError, VenueError
+from app.domain.errors import ConfigurationError, TryAgain, VenueError
 from app.domain.instrument import Instrument
 from app.domain.order import Fill, ValidatedOrder, VenueOrder
 from app.domain.portfolio import Position
@@ -64,6 +65,7 @@ class AlpacaService:
         self._account_id = account_id
         self._instruments: dict[str, Instrument] = {}
         self._history: tuple[datetime, dict[str, BarSeries]] | None = None
+        self._compared = False
 
     # -- session and account -------------------------------------------------------------------------------------------
     def prepare(self) -> None:
@@ -118,20 +120,37 @@ class AlpacaService:
         """Every order that may still fill."""
         return self._broker.open_orders()
 
-    def closed_orders(self, since: datetime) -> list[VenueOrder]:
-        """Every finished order submitted after `since`."""
-        return self._broker.closed_orders(since=since)
+    def closed_orders(
+        self, since: datetime, *, symbols: Collection[str] = (), wanted: Collection[str] = ()
+    ) -> list[VenueOrder]:
+        """Finished orders submitted after `since`; see `domain.ports.Broker.closed_orders`."""
+        return self._broker.closed_orders(since=since, symbols=symbols, wanted=wanted)
+
+    def order_history(self, since: datetime) -> list[VenueOrder]:
+        """Every order submitted after `since`, with parents."""
+        return self._broker.order_history(since=since)
 
     def fills(self, since: datetime) -> list[Fill]:
         """Every execution at or after `since`, oldest first."""
         return self._broker.fills(since=since)
 
+    def activities(self, since: datetime) -> Activities:
+        """The account statement at or after `since`."""
+        return self._broker.activities(since=since)
+
     def order_by_client_id(self, client_order_id: str) -> VenueOrder | None:
         """The order sent under our id, or None."""
         return self._broker.order_by_client_id(client_order_id)
 
+    def books_compared(self) -> None:
+        """Orders may leave from now on, for the life of this process."""
+        self._compared = True
+
     def submit(self, validated: ValidatedOrder) -> VenueOrder:
-        """Send once; see `domain.ports.Broker.submit`."""
+        """Send once; see `domain.ports.Broker.submit`. TryAgain, and nothing is sent, before this process has compared the
+        books with the venue's."""
+        if not self._compared:
+            raise TryAgain("nothing is sent before the books have been compared with the venue's", code="not_reconciled")
         return self._broker.submit(validated)
 
     def cancel(self, venue_order_id: str) -> None:

@@ -1,50 +1,81 @@
-"""Make our books equal to the venue's: the same function at start, after a crash and in every cycle.
+"""Make our books equal to the venue's: the same function at start, after a crash, in every cycle and at night.
 
-What the venue explains is adopted (fills, order states, orders placed by a person); what nothing explains is reported as
-a difference and keeps the decision from taking on risk.
+What the venue explains is adopted: fills, order states, orders of a person, and the entries of its account statement. What
+nothing explains is reported as a difference and keeps the decision from taking on risk. No answer, empty or short, is ever
+adopted for itself: a holding changes by an execution or an entry with an id, or not at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 
 import structlog
 
-from app.domain.order import VenueOrder
-from app.domain.order_report import reported_event
-from app.domain.order_state import OrderState, advance
+from app.domain.activity import Activities, Activity
+from app.domain.errors import TryAgain
+from app.domain.order import Fill, VenueOrder, is_own_id
 from app.domain.portfolio import Portfolio, Position
 from app.domain.ports import Account
-from app.domain.records import IntentOrigin, IntentRecord
+from app.engine.reconcile import ACCOUNT, Difference, after, certain, compare, compare_fills, table
 from app.runtime import metrics
-from app.runtime.failpoint import reach
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
-from app.services.order_lookup import OrderLookup, is_in_flight
+from app.services.order_adoption import ATTRIBUTION_PERIOD, Adopted, OrderAdopter, strangers
 
 log = structlog.get_logger()
 
 # Venues list executions late and out of order: each listing reaches back before the last one, and further where the books
-# differ.
+# differ. Entries are dated by their day.
 FILL_OVERLAP = timedelta(minutes=10)
-FILL_SEARCH = timedelta(days=3)
-ATTRIBUTION_PERIOD = timedelta(days=1)
-PENDING_PATIENCE = timedelta(minutes=5)
+SEARCH = timedelta(days=3)
+NIGHTLY_SEARCH = timedelta(days=4)
+OPENING_STATEMENT = timedelta(days=14)  # beyond what any later search reaches back before the opening
+ORDER_HISTORY = timedelta(days=91)  # the longest life of an order at the venue
+OPENING_READINGS = 3
+LONGEST_WEEKEND = timedelta(days=7)
+
+
+class Trigger(StrEnum):
+    """Why the books are compared. nightly reads the statement of several days whether or not anything differs."""
+
+    CYCLE = "cycle"
+    MANUAL = "manual"
+    NIGHTLY = "nightly"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciled:
-    """The state of both books after comparing. differences: sentences, empty when they agree. fills: newly booked.
-    adopted: our books were empty and the venue was not, so they begin with what was found there."""
+    """The state of both books after comparing.
+
+    account: as the venue tells it, its last close adjusted for transfers since. fills: newly booked. adopted: found at the
+    venue and taken over. explained: entries newly booked. unexplained: empty when the books agree. had_past: our books had
+    just begun and the venue had a past, so that a person must look. sellable: our books as far as the venue confirms them.
+    """
 
     account: Account
     portfolio: Portfolio
-    differences: tuple[str, ...]
-    fills: int
-    adopted: bool = False
+    sellable: Portfolio
+    fills: int = 0
+    adopted: tuple[Adopted, ...] = ()
+    explained: tuple[Activity, ...] = ()
+    unexplained: tuple[Difference, ...] = ()
+    had_past: bool = False
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """What is unexplained, as sentences."""
+        return tuple(str(one) for one in self.unexplained)
+
+
+@dataclass(slots=True)
+class _Findings:
+    fills: int = 0
+    adopted: list[Adopted] = field(default_factory=list)
+    explained: list[Activity] = field(default_factory=list)
 
 
 class Reconciler:
@@ -53,128 +84,193 @@ class Reconciler:
     def __init__(self, *, venue: AlpacaService, database: DatabaseService) -> None:
         self._venue = venue
         self._database = database
-        self._lookup = OrderLookup(venue=venue, database=database)
+        self._orders = OrderAdopter(venue=venue, database=database)
 
-    def reconcile(self, now: datetime) -> Reconciled:
+    def reconcile(self, now: datetime, trigger: Trigger = Trigger.CYCLE) -> Reconciled:
         """Adopt what the venue knows, then compare. now: venue time. Raises VenueError when it cannot be asked."""
-        account = self._venue.account()
-        held = self._venue.positions()
+        found = _Findings()
         if self._database.account() is None:
-            return self._open_books(account, held, now)
-        booked = self._adopt(now)
-        differences = self._compare(account, held)
-        if differences:  # a fill may have come between the readings: look once more before raising an alarm
+            found.adopted += self._open_books(now)
+        begun = self._fills_since() - ATTRIBUTION_PERIOD
+        account, held = self._venue.account(), self._venue.positions()
+        unexplained = self._compare(account, held)
+        if not _is_foreign(unexplained):
+            unexplained = self._adopt(found, account, held, now, trigger)
+            if unexplained:  # something may have come between the readings: look once more before raising an alarm
+                account, held = self._venue.account(), self._venue.positions()
+                found.adopted += self._orders.adopt(now)
+                unexplained = self._read_statement(found, held, now, trigger) + self._compare(account, held)
+            found.adopted += self._orders.attribute(begun)
+            self._venue.books_compared()
+        portfolio = self._database.portfolio()
+        books = Reconciled(
+            account=self._adjusted(account, now),
+            portfolio=portfolio,
+            sellable=certain(portfolio, held) if unexplained else portfolio,
+            fills=found.fills,
+            adopted=tuple(found.adopted),
+            explained=tuple(found.explained),
+            unexplained=unexplained,
+            had_past=self._begins_with_a_past(),
+        )
+        self._record(books, now, trigger)
+        return books
+
+    def _adopt(
+        self, found: _Findings, account: Account, held: Mapping[str, Position], now: datetime, trigger: Trigger
+    ) -> tuple[Difference, ...]:
+        """The first look: orders and the newest executions; the statement where that does not suffice, or at night."""
+        found.adopted += self._orders.adopt(now)
+        found.fills += self._book(self._venue.fills(self._fills_since()), now)
+        unexplained = self._compare(account, held)
+        if not unexplained and trigger is Trigger.CYCLE:
+            return ()
+        return self._read_statement(found, held, now, trigger) + self._compare(account, held)
+
+    def preview(self, now: datetime) -> Reconciled:
+        """What `reconcile` would find, without writing anything."""
+        account, held, resting = self._venue.account(), self._venue.positions(), self._venue.open_orders()
+        opened = self._database.account()
+        if opened is None:
+            found = [Adopted(subject=symbol, why=f"{one.quantity.normalize():f} units held") for symbol, one in held.items()]
+            found += [Adopted(subject=one.client_order_id, why="an order found at the venue") for one in resting]
+            empty = Portfolio(cash=account.cash, positions=held)
+            return Reconciled(account=account, portfolio=empty, sellable=empty, adopted=tuple(found), had_past=bool(found))
+        statement = self._database.unbooked(self._statement(held, now, Trigger.MANUAL))
+        portfolio = after(self._database.portfolio(), statement)
+        unknown = strangers(self._database.unsettled_intents(), resting)
+        return Reconciled(
+            account=account,
+            portfolio=portfolio,
+            sellable=portfolio,
+            fills=len(statement.fills),
+            adopted=tuple(Adopted(subject=one.client_order_id, why="an order found at the venue") for one in unknown),
+            explained=statement.entries,
+            unexplained=compare(portfolio, opened.account_id, account, held),
+        )
+
+    # -- the beginning -------------------------------------------------------------------------------------------------
+    def _open_books(self, now: datetime) -> list[Adopted]:
+        """The first meeting with this account: cash, holdings and resting orders are where our books begin, in one transaction.
+        Readings between which something happened are taken again."""
+        for _ in range(OPENING_READINGS):
             account, held = self._venue.account(), self._venue.positions()
-            booked += self._adopt(now, FILL_SEARCH)
-            differences = self._compare(account, held)
-        return Reconciled(account=account, portfolio=self._database.portfolio(), differences=differences, fills=booked)
+            history = self._venue.order_history(now - ORDER_HISTORY)
+            resting = _with_parents(history)
+            since = min([now - OPENING_STATEMENT, *(order.submitted_at for order in resting)])
+            statement = self._venue.activities(since)
+            again = self._venue.account()
+            if (again.cash, self._venue.positions()) == (account.cash, held):
+                break
+        else:
+            raise TryAgain("the account changes faster than it can be read; its books are opened at the next attempt")
+        had_past = bool(held or resting or any(is_own_id(order.client_order_id) for order in history))
+        last = max((fill.filled_at for fill in statement.fills), default=now)
+        self._database.open_books(
+            account,
+            list(held.values()),
+            orders=resting,
+            history=statement,
+            had_past=had_past,
+            at=now if last < now else last + timedelta(microseconds=1),
+        )
+        found = [Adopted(subject=symbol, why=f"{one.quantity.normalize():f} units held before") for symbol, one in held.items()]
+        return found + [Adopted(subject=one.client_order_id, why="an order that rested before") for one in resting]
 
-    def _open_books(self, account: Account, held: dict[str, Position], now: datetime) -> Reconciled:
-        """The first meeting with this account: its cash and holdings are where our books begin."""
-        self._database.open_account(account.account_id, account.cash, now)
-        self._database.adopt_positions(list(held.values()), now)
-        resting = self._venue.open_orders()
-        for order in resting:
-            self._database.adopt_order(order)
-        found = bool(held or resting)
-        return Reconciled(account=account, portfolio=self._database.portfolio(), differences=(), fills=0, adopted=found)
+    def _begins_with_a_past(self) -> bool:
+        """Until the risk state says so too: a crash in between must not lose it."""
+        opened = self._database.account()
+        return opened is not None and opened.had_past and self._database.risk_state() is None
 
-    def _adopt(self, now: datetime, overlap: timedelta = FILL_OVERLAP) -> int:
-        self._database.read_back_answers()
-        self._database.expire_stale_intents(now)
-        unsettled = self._database.unsettled_intents()
-        at_venue = {order.venue_order_id: order for order in self._venue.open_orders()}
-        orders = list(at_venue.values())
-        seen = _match(unsettled, orders)
-        if any(intent.client_order_id not in seen for intent in unsettled if intent.state is not OrderState.READY):
-            since = min(intent.sent_at or intent.created_at for intent in unsettled) - timedelta(days=1)
-            seen = _match(unsettled, [*self._venue.closed_orders(since), *orders])
-        for intent in unsettled:
-            chain = seen.get(intent.client_order_id, ())
-            for order in chain:
-                if _is_news(intent, order):
-                    self._database.adopt_order(order)
-            if not chain and is_in_flight(intent):
-                self._lookup.find(intent.client_order_id, now, listed=False)
-        self._adopt_strangers(unsettled, seen, at_venue)
-        self._note_pending(unsettled, at_venue, now)
-        reach("in_reconcile")
-        booked = self._database.book_fills(self._venue.fills(self._fills_since(overlap)), listed_at=now)
+    # -- fills and entries ---------------------------------------------------------------------------------------------
+    def _book(self, fills: list[Fill], now: datetime) -> int:
+        booked = self._database.book_fills(fills, listed_at=now)
         for fill in booked:
             metrics.observe_fill(fill.side, fill.quantity * fill.price)
-        self._attribute(now)
         return len(booked)
 
-    def _attribute(self, now: datetime) -> None:
-        """Executions of orders that came and went between two looks: a leg, or a person's trade."""
-        unknown = self._database.unknown_orders_filled(now - ATTRIBUTION_PERIOD)
-        if unknown:
-            for order in self._venue.closed_orders(min(unknown.values()) - ATTRIBUTION_PERIOD):
-                if order.venue_order_id in unknown:
-                    self._database.adopt_order(order)
+    def _read_statement(
+        self, found: _Findings, held: Mapping[str, Position], now: datetime, trigger: Trigger
+    ) -> tuple[Difference, ...]:
+        """Books what the account statement knows; the executions that the two books tell differently."""
+        statement = self._statement(held, now, trigger)
+        found.fills += self._book(list(statement.fills), now)
+        found.explained += self._database.book_activities(statement.entries)
+        if trigger is Trigger.CYCLE:
+            return ()
+        ours = self._database.fills_since(max(now - NIGHTLY_SEARCH, self._opened_at()))
+        return compare_fills(ours, statement.fills)
 
-    def _fills_since(self, overlap: timedelta) -> datetime:
-        listed_at, opened = self._database.fills_listed_at(), self._database.account()
-        if opened is None:
-            raise RuntimeError("fills are read only after the books are opened")
-        return opened.opened_at if listed_at is None else max(opened.opened_at, listed_at - overlap)
+    def _statement(self, held: Mapping[str, Position], now: datetime, trigger: Trigger) -> Activities:
+        opened_at = self._opened_at()
+        since = (self._database.fills_listed_at() or opened_at) - SEARCH
+        if trigger is not Trigger.CYCLE:
+            since = min(since, now - NIGHTLY_SEARCH)
+        told = self._venue.activities(since)
+        return Activities(
+            fills=tuple(fill for fill in told.fills if fill.filled_at >= opened_at),
+            entries=tuple(_priced(entry, held) for entry in told.entries),
+        )
 
-    def _adopt_strangers(
-        self, unsettled: Iterable[IntentRecord], seen: dict[str, list[VenueOrder]], at_venue: dict[str, VenueOrder]
-    ) -> None:
-        """Open orders nobody here sent: legs of a bracket we do not know yet, or a person's own orders."""
-        known = {intent.venue_order_id for intent in unsettled} | {intent.client_order_id for intent in unsettled}
-        known |= {order.venue_order_id for chain in seen.values() for order in chain}
-        for order in at_venue.values():
-            if order.venue_order_id not in known and order.client_order_id not in known:
-                adopted = self._database.adopt_order(order)
-                if adopted.origin is IntentOrigin.EXTERNAL:
-                    log.info("external_order_adopted", symbol=order.symbol, venue_order_id=order.venue_order_id)
-
-    def _note_pending(self, unsettled: Iterable[IntentRecord], at_venue: dict[str, VenueOrder], now: datetime) -> None:
-        """Orders that the venue has not acted upon keep counting as exposure; people hear of those that stay that way."""
-        by_venue_id = {intent.venue_order_id: intent for intent in unsettled}
-        pending = [
-            by_venue_id[order.venue_order_id].client_order_id
-            for order in at_venue.values()
-            if order.is_pending and order.venue_order_id in by_venue_id
-        ]
-        if pending or any(intent.pending_since is not None for intent in unsettled):
-            self._database.note_pending(pending, now=now, patience=PENDING_PATIENCE)
-
-    def _compare(self, account: Account, held: dict[str, Position]) -> tuple[str, ...]:
-        ours = self._database.portfolio()
+    def _opened_at(self) -> datetime:
         opened = self._database.account()
-        differences = []
-        if opened is not None and opened.account_id != account.account_id:
-            differences.append(f"these books belong to account {opened.account_id}, the venue answers as {account.account_id}")
-        for symbol in sorted(set(ours.positions) | set(held)):
-            mine = ours.positions[symbol].quantity if symbol in ours.positions else Decimal(0)
-            theirs = held[symbol].quantity if symbol in held else Decimal(0)
-            if mine != theirs:
-                differences.append(f"{symbol}: our books hold {mine}, the venue {theirs}")
-        if abs(ours.cash - account.cash) >= Decimal("0.01"):
-            differences.append(f"cash: our books {ours.cash:.2f}, the venue {account.cash:.2f}")
-        return tuple(differences)
+        if opened is None:
+            raise RuntimeError("statements are read only after the books are opened")
+        return opened.opened_at
+
+    def _fills_since(self) -> datetime:
+        listed_at, opened_at = self._database.fills_listed_at(), self._opened_at()
+        return opened_at if listed_at is None else max(opened_at, listed_at - FILL_OVERLAP)
+
+    # -- the comparison ------------------------------------------------------------------------------------------------
+    def _compare(self, account: Account, held: Mapping[str, Position]) -> tuple[Difference, ...]:
+        opened = self._database.account()
+        if opened is None:
+            raise RuntimeError("books are compared only after they are opened")
+        return compare(self._database.portfolio(), opened.account_id, account, held)
+
+    def _adjusted(self, account: Account, now: datetime) -> Account:
+        """The equity of the last close and what was transferred since: what today's gain or loss is measured against."""
+        recent = [entry for entry in self._database.activities(now - LONGEST_WEEKEND) if entry.moved]
+        if not recent:
+            return account
+        closed = self._venue.calendar().previous_close(now)
+        moved = sum((entry.moved for entry in recent if entry.at >= closed), Decimal(0))
+        return replace(account, previous_close_equity=account.previous_close_equity + moved)
+
+    def _record(self, books: Reconciled, now: datetime, trigger: Trigger) -> None:
+        is_new = self._database.record_reconciliation(
+            at=now,
+            trigger=trigger.value,
+            fills=books.fills,
+            adopted=[one.row() for one in books.adopted],
+            explained=[{"activity_id": one.activity_id, "what": str(one)} for one in books.explained],
+            unexplained=[one.row() for one in books.unexplained],
+        )
+        if books.unexplained:
+            log.warning("books_differ", differences=books.differences)
+            if is_new:
+                self._database.enqueue_alert("reconcile", f"Books differ:\n{table(books.unexplained)}")
+        elif is_new:
+            self._database.enqueue_alert("reconcile", "Our books and the venue's agree again")
 
 
-def _is_news(intent: IntentRecord, order: VenueOrder) -> bool:
-    """Whether the venue tells more than we have written down; most resting orders have nothing new to say."""
-    known = (intent.venue_order_id, intent.filled_quantity) == (order.venue_order_id, order.filled_quantity)
-    return not known or advance(intent.state, reported_event(order)) is not intent.state
+def _is_foreign(unexplained: tuple[Difference, ...]) -> bool:
+    """Whether the venue answers for another account than these books are of: then nothing is taken over, and nothing sent."""
+    return any(one.subject == ACCOUNT for one in unexplained)
 
 
-def _match(intents: Iterable[IntentRecord], orders: Iterable[VenueOrder]) -> dict[str, list[VenueOrder]]:
-    """Orders by the client order id of the intent they belong to, oldest first: one whose terms were changed at the venue
-    is followed by its successors."""
-    owners: dict[str | None, str] = {
-        intent.venue_order_id: intent.client_order_id for intent in intents if intent.venue_order_id is not None
-    }
-    by_client_id = {intent.client_order_id for intent in intents}
-    matched: dict[str, list[VenueOrder]] = {}
-    for order in sorted(orders, key=lambda order: order.submitted_at):
-        ours = owners.get(order.venue_order_id) or owners.get(order.replaces) or order.client_order_id
-        if ours in by_client_id:
-            owners[order.venue_order_id] = ours
-            matched.setdefault(ours, []).append(order)
-    return matched
+def _with_parents(history: list[VenueOrder]) -> list[VenueOrder]:
+    """What rests at the venue, and the orders it hangs on, parents first."""
+    resting = [order for order in history if order.is_open]
+    parents = {order.parent_order_id for order in resting}
+    kept = [order for order in history if order.is_open or order.venue_order_id in parents]
+    return sorted(kept, key=lambda order: (order.parent_order_id is not None, order.submitted_at))
+
+
+def _priced(entry: Activity, held: Mapping[str, Position]) -> Activity:
+    """Units that come without a price cost what the venue says they cost."""
+    position = held.get(entry.symbol or "")
+    if entry.price is not None or not entry.quantity or position is None:
+        return entry
+    return replace(entry, price=position.average_entry_price)

@@ -159,14 +159,13 @@ class RiskManager:
             halted = {"trading_state": TradingState.HALTED, "cause": Cause.UNAUTHORIZED.code}
             self._change("system", detail, based_on=state, **halted)
 
-    def book_transfer(self, amount: Decimal) -> None:
-        """A deposit (or a withdrawal, below zero) is neither gain nor loss: baseline and peak move with it."""
-        state = self._database.risk_state()
-        if state is not None:
-            moved = {"baseline_equity": state.baseline_equity + amount, "high_water_equity": state.high_water_equity + amount}
-            if not all(value > 0 for value in moved.values()):
-                raise Conflict(f"a withdrawal of {-amount} leaves no baseline; a person must look at the account")
-            self._change("system", f"transfer of {amount}", based_on=state, **moved)
+    def books_differ(self, state: RiskState, detail: str) -> RiskState:
+        """Our books and the venue's differ and nothing explains it: no entries until they agree again. state: the one in
+        force; the one in force then is returned."""
+        if state.trading_state is not TradingState.ACTIVE:
+            return state
+        reducing = {"trading_state": TradingState.REDUCING, "cause": Cause.BOOKS_DIFFER.code, "steady_readings": 0}
+        return self._change("system", detail, based_on=state, **reducing)
 
     def status(self) -> dict[str, Any]:
         """The state, the limits, what the last cycle's equity leaves of each, the breakers with what they last read, and

@@ -20,6 +20,7 @@ from app.domain.forecast import Forecaster
 from app.domain.portfolio import Portfolio
 from app.domain.ports import Clock, VenueClock
 from app.domain.records import ClaimOutcome, EquityPoint
+from app.domain.trading_state import RiskState
 from app.engine.decision import Decision, SymbolRecord
 from app.engine.recording import Inputs, to_json
 from app.risk.limits import Policy, RiskLimits
@@ -32,7 +33,7 @@ from app.services.alpaca_service import AlpacaService
 from app.services.collector import Collector
 from app.services.database_service import DatabaseService
 from app.services.execution import Execution, Executor
-from app.services.reconciliation import Reconciled, Reconciler
+from app.services.reconciliation import Reconciled, Reconciler, Trigger
 from app.services.risk_manager import RiskManager
 from app.services.risk_status import READINGS
 
@@ -143,6 +144,14 @@ class TradingService:
                 self._risk.locked_out(refusal.message)
             raise
 
+    def reconcile(self, trigger: str = Trigger.MANUAL) -> Reconciled:
+        """Make our books equal to the venue's, open or closed; what stays unexplained stops entries. Raises VenueError."""
+        return self._settle_books(self._venue.clock().now, Trigger(trigger))[0]
+
+    def preview_reconciliation(self) -> Reconciled:
+        """What `reconcile` would find; nothing is written."""
+        return self._reconciler.preview(self._venue.clock().now)
+
     # -- one claimed cycle ---------------------------------------------------------------------------------------------
     def _run_claimed(self, cycle_id: str, slot: datetime, venue_clock: VenueClock) -> CycleReport:
         watch = Stopwatch()
@@ -174,11 +183,10 @@ class TradingService:
         now = venue_clock.now
         self._database.expire_ready_intents(before_cycle=cycle_id)
         with watch.stage("reconcile"):
-            books = self._reconciler.reconcile(now)
-        state = self._risk.current(books.account, _session(now), now, adopted=books.adopted)
-        agree = not books.differences
+            books, state = self._settle_books(now, Trigger.CYCLE)
+        agree = not books.unexplained
         inputs = self._collector.collect(
-            cycle_id, venue_clock, books.account, books.portfolio, state, reconciled=agree, watch=watch
+            cycle_id, venue_clock, books.account, books.sellable, state, reconciled=agree, watch=watch
         )
         with watch.stage("decide"):
             decision = _decide(inputs)
@@ -189,10 +197,6 @@ class TradingService:
                 cycle_id, decision, inputs=seen, capacity=_capacity(inputs), orders_expire_at=expires_at
             )
             self._risk.mirror(decision.risk)
-            if books.differences and state == decision.risk:
-                log.warning("books_differ", differences=books.differences)
-            elif books.differences:
-                self._database.enqueue_alert("reconcile", "Books differ: " + "; ".join(books.differences))
         with watch.stage("send"):
             execution = self._executor.execute(decision, cycle_id=cycle_id, now=now)
         equity = _equity_point(inputs, books)
@@ -206,6 +210,11 @@ class TradingService:
             equity=equity.equity if equity else None,
         )
         return report, equity
+
+    def _settle_books(self, now: datetime, trigger: Trigger) -> tuple[Reconciled, RiskState]:
+        books = self._reconciler.reconcile(now, trigger)
+        state = self._risk.current(books.account, _session(now), now, adopted=books.had_past)
+        return books, self._risk.books_differ(state, "; ".join(books.differences)) if books.unexplained else state
 
     def _finish(self, report: CycleReport, watch: Stopwatch, equity: EquityPoint | None, venue_clock: VenueClock) -> float:
         seconds = watch.total()

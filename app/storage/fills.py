@@ -22,13 +22,7 @@ _NAMES_PER_QUERY = 5_000  # databases take only so many parameters
 
 def book(connection: Connection, fills: Sequence[Fill], *, at: datetime) -> list[Fill]:
     """Books what is new: the execution, its order, cash and position, and a message; see `DatabaseService.book_fills`."""
-    offered = {fill.execution_id: fill for fill in fills}
-    names = list(offered)
-    for start in range(0, len(names), _NAMES_PER_QUERY):
-        some = names[start : start + _NAMES_PER_QUERY]
-        for known in connection.execute(select(FILLS.c.execution_id).where(FILLS.c.execution_id.in_(some))).scalars():
-            del offered[known]
-    new = sorted(offered.values(), key=portfolio.fill_key)
+    new = sorted(unknown(connection, fills), key=portfolio.fill_key)
     if not new:
         return []
     _tell(connection, new)
@@ -38,7 +32,10 @@ def book(connection: Connection, fills: Sequence[Fill], *, at: datetime) -> list
     restated = {fill.venue_order_id for fill in new if fill.reverses is not None}
     for venue_order_id in dict.fromkeys(fill.venue_order_id for fill in new):
         order_reports.apply_fills(connection, venue_order_id, at=at, restated=venue_order_id in restated)
+    opened = portfolio.account(connection)
     for fill in new:
+        if opened is not None and fill.filled_at < opened.opened_at:
+            continue  # history, and no news
         outbox.enqueue(connection, "fill" if fill.reverses is None else "alert", _told(fill), _values(fill), at)
     return new
 
@@ -63,6 +60,23 @@ def _tell(connection: Connection, new: Sequence[Fill]) -> None:
             execution_id=fill.execution_id,
             symbol=fill.symbol,
         )
+
+
+def unknown(connection: Connection, offered: Sequence[Fill]) -> list[Fill]:
+    """Those that are not booked, each once."""
+    by_id = {fill.execution_id: fill for fill in offered}
+    names = list(by_id)
+    for start in range(0, len(names), _NAMES_PER_QUERY):
+        some = names[start : start + _NAMES_PER_QUERY]
+        for known in connection.execute(select(FILLS.c.execution_id).where(FILLS.c.execution_id.in_(some))).scalars():
+            del by_id[known]
+    return list(by_id.values())
+
+
+def since(connection: Connection, at: datetime) -> list[Fill]:
+    """Executions at or after `at`, oldest first."""
+    rows = connection.execute(select(*_FILL).where(FILLS.c.filled_at >= at)).mappings()
+    return sorted((Fill(**row) for row in rows), key=portfolio.fill_key)
 
 
 def of_unknown_orders(connection: Connection, since: datetime) -> dict[str, datetime]:

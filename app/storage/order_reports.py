@@ -14,11 +14,12 @@ from sqlalchemy import Connection, insert, select
 
 from app.domain.audit import Kind
 from app.domain.errors import InvalidInput
-from app.domain.order import Purpose, Side, TimeInForce, VenueOrder
+from app.domain.order import Purpose, Side, TimeInForce, VenueOrder, is_own_id
 from app.domain.order_report import reported_event
 from app.domain.order_state import TERMINAL, TRANSITIONS, OrderEvent, OrderState, advance
 from app.domain.records import IntentOrigin, IntentRecord
-from app.storage import intents, outbox
+from app.domain.trading_state import Cause
+from app.storage import intents, outbox, risk_states
 from app.storage.tables import FILLS, VENUE_ORDER_IDS
 
 # News that an intent may have outrun; it changes nothing then.
@@ -89,6 +90,23 @@ def adopt_known(connection: Connection, order: VenueOrder, *, at: datetime) -> b
         adopt(connection, order, at=at)
         return True
     return False
+
+
+def restate(connection: Connection, order: VenueOrder, *, at: datetime) -> None:
+    """Takes over the terms of an order that the venue itself has changed (a split; a leg whose twin filled in part), as just
+    listed there."""
+    intent = intents.by_venue_id(connection, order.venue_order_id)
+    if intent is not None and intent.venue_order_id == order.venue_order_id:
+        intents.change(
+            connection,
+            intent.client_order_id,
+            Kind.RECONCILED,
+            why="the venue changed its terms",
+            quantity=order.quantity,
+            limit_price=order.limit_price,
+            stop_price=order.stop_price,
+            updated_at=at,
+        )
 
 
 def apply_fills(connection: Connection, venue_order_id: str, *, at: datetime, restated: bool = False) -> None:
@@ -188,16 +206,17 @@ def _link(connection: Connection, intent: IntentRecord, venue_order_id: str) -> 
 
 
 def _add_stranger(connection: Connection, order: VenueOrder, parent_id: str | None, at: datetime) -> None:
-    is_leg = order.parent_order_id is not None
+    """A leg, a person's order, or one of ours that this database has forgotten: then it is an old copy, and trading halts."""
+    is_leg, is_ours = order.parent_order_id is not None, is_own_id(order.client_order_id)
     row = {
         "client_order_id": order.client_order_id,
-        "origin": IntentOrigin.LEG if is_leg else IntentOrigin.EXTERNAL,
+        "origin": IntentOrigin.LEG if is_leg else IntentOrigin.DECISION if is_ours else IntentOrigin.EXTERNAL,
         "state": OrderState.OPEN,
         "symbol": order.symbol,
         "side": order.side,
         "quantity": order.quantity,
         "purpose": Purpose.EXIT if is_leg or order.side is Side.SELL else Purpose.ENTRY,
-        "reason": "bracket_leg" if is_leg else "external",
+        "reason": "bracket_leg" if is_leg else "recovered" if is_ours else "external",
         "type": order.type,
         "time_in_force": TimeInForce.GTC if is_leg else TimeInForce.DAY,
         "limit_price": order.limit_price,
@@ -211,6 +230,15 @@ def _add_stranger(connection: Connection, order: VenueOrder, parent_id: str | No
         "updated_at": at,
     }
     intents.add(connection, Kind.RECONCILED, row, venue_at=order.submitted_at)
+    if is_leg:
+        return
+    what = f"{order.side.value} {order.quantity.normalize():f} {order.symbol}"
+    if is_ours:
+        text = f"The venue knows an order of ours that this database does not: {order.client_order_id} ({what})."
+        risk_states.halt(connection, Cause.BOOKS_LOST, text, at=at)
+    else:
+        text = f"A person has ordered at the venue: {what} (order {order.venue_order_id}). It counts, and is left alone."
+    outbox.enqueue(connection, "alert", text, {"client_order_id": order.client_order_id}, at)
 
 
 def _booked(connection: Connection, client_order_id: str) -> tuple[Decimal, Decimal]:

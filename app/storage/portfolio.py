@@ -15,13 +15,14 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
+from app.domain.activity import Activity
 from app.domain.audit import Kind
 from app.domain.errors import Conflict
 from app.domain.order import Fill
-from app.domain.portfolio import Portfolio, Position, apply_fill
+from app.domain.portfolio import Portfolio, Position, apply_activity, apply_fill
 from app.domain.records import AccountRecord
 from app.storage import audit
-from app.storage.tables import ACCOUNT, ADOPTIONS, FILLS, POSITIONS
+from app.storage.tables import ACCOUNT, ADOPTIONS, CASH_ENTRIES, FILLS, POSITIONS
 
 _log = structlog.get_logger()
 _ONE = 1
@@ -34,7 +35,8 @@ def fill_key(fill: Fill) -> tuple[datetime, str]:
 
 def account(connection: Connection) -> AccountRecord | None:
     """The account this database keeps, None before it is opened."""
-    row = connection.execute(select(ACCOUNT.c.account_id, ACCOUNT.c.opened_at, ACCOUNT.c.opening_cash)).mappings().one_or_none()
+    columns = ACCOUNT.c.account_id, ACCOUNT.c.opened_at, ACCOUNT.c.opening_cash, ACCOUNT.c.had_past
+    row = connection.execute(select(*columns)).mappings().one_or_none()
     return None if row is None else AccountRecord(**row)
 
 
@@ -51,7 +53,7 @@ def note_listing(connection: Connection, at: datetime) -> None:
         connection.execute(update(ACCOUNT).values(fills_listed_at=at))
 
 
-def open_account(connection: Connection, account_id: str, cash: Decimal, at: datetime) -> bool:
+def open_account(connection: Connection, account_id: str, cash: Decimal, at: datetime, *, had_past: bool = False) -> bool:
     """Starts the books; false if they are open already. Raises Conflict for another account than the one kept."""
     present = account(connection)
     if present is not None:
@@ -62,7 +64,7 @@ def open_account(connection: Connection, account_id: str, cash: Decimal, at: dat
             )
         return False
     opening = {"account_id": account_id, "opened_at": at, "opening_cash": cash, "cash": cash, "realized": Decimal(0)}
-    connection.execute(insert(ACCOUNT).values(id=_ONE, **opening))
+    connection.execute(insert(ACCOUNT).values(id=_ONE, had_past=had_past, **opening))
     audit.record(connection, Kind.STARTED, {"account": opening}, at=at)
     audit.record(connection, Kind.BOOKED, {"book": Portfolio(cash=cash)}, at=at)
     return True
@@ -85,6 +87,14 @@ def adopt(connection: Connection, positions: Iterable[Position], at: datetime) -
         connection.execute(insert(ADOPTIONS), rows)
         audit.record(connection, Kind.RECONCILED, {"adopted": rows}, at=at)
         _store(connection, _replay(connection, opened, _booked(connection)))
+
+
+def refold(connection: Connection) -> tuple[Portfolio, Portfolio]:
+    """Cash and positions before and after the whole fold has run again."""
+    before = load(connection)
+    after = _replay(connection, _require_account(connection), _booked(connection))
+    _store(connection, after)
+    return before, after
 
 
 def load(connection: Connection) -> Portfolio:
@@ -120,8 +130,8 @@ def _require_account(connection: Connection) -> AccountRecord:
 
 
 def _comes_last(connection: Connection, fill: Fill) -> bool:
-    for newest, at in ((func.max(FILLS.c.filled_at), FILLS.c.filled_at), (func.max(ADOPTIONS.c.at), ADOPTIONS.c.at)):
-        last = connection.execute(select(newest)).scalar_one_or_none()
+    for at in (FILLS.c.filled_at, ADOPTIONS.c.at, CASH_ENTRIES.c.effective_at):
+        last = connection.execute(select(func.max(at))).scalar_one_or_none()
         if last is not None and fill.filled_at < last:
             return False
         if last is not None and fill.filled_at == last and at is FILLS.c.filled_at:
@@ -146,21 +156,32 @@ def _booked(connection: Connection) -> list[Fill]:
 
 
 def _replay(connection: Connection, opened: AccountRecord, fills: Sequence[Fill]) -> Portfolio:
-    """The fold from the beginning: adoptions come before fills of the same instant, and what was taken back never was."""
+    """The fold from the beginning: of one instant adoptions come first, then entries, then fills; what was taken back never
+    was."""
     void = {fill.reverses for fill in fills}
-    fills = [fill for fill in fills if fill.reverses is None and fill.execution_id not in void]
-    adoptions = connection.execute(select(ADOPTIONS).order_by(ADOPTIONS.c.at, ADOPTIONS.c.id)).all()
+    counted = [fill for fill in fills if fill.reverses is None and fill.execution_id not in void]
+    steps: list[tuple[datetime, int, Any, Row[Any] | Activity | Fill]] = [
+        (fill.filled_at, 2, fill.execution_id, fill) for fill in counted if fill.filled_at >= opened.opened_at
+    ]
+    steps += [(row.at, 0, row.id, row) for row in connection.execute(select(ADOPTIONS))]
+    # Of a split told in two rows the new units come before the old ones go, so that what they cost is not forgotten.
+    steps += [(at, 1, (-entry.quantity, entry.activity_id), entry) for at, entry in _entries(connection)]
     portfolio = Portfolio(cash=opened.opening_cash)
-    waiting = 0
-    for fill in fills:
-        while waiting < len(adoptions) and adoptions[waiting].at <= fill.filled_at:
-            portfolio = _with_position(portfolio, adoptions[waiting])
-            waiting += 1
-        if fill.filled_at >= opened.opened_at:
-            portfolio = apply_fill(portfolio, fill)
-    for adoption in adoptions[waiting:]:
-        portfolio = _with_position(portfolio, adoption)
+    for _, _, _, step in sorted(steps, key=lambda step: step[:3]):
+        if isinstance(step, Fill):
+            portfolio = apply_fill(portfolio, step)
+        elif isinstance(step, Activity):
+            portfolio = apply_activity(portfolio, step)
+        else:
+            portfolio = _with_position(portfolio, step)
     return portfolio
+
+
+def _entries(connection: Connection) -> list[tuple[datetime, Activity]]:
+    columns = [column for column in CASH_ENTRIES.c if column.name not in ("effective_at", "booked_at")]
+    query = select(*columns, CASH_ENTRIES.c.effective_at).where(CASH_ENTRIES.c.effective_at.is_not(None))
+    rows = [dict(row) for row in connection.execute(query).mappings()]
+    return [(row.pop("effective_at"), Activity(**row)) for row in rows]
 
 
 def _with_position(portfolio: Portfolio, row: Row[Any]) -> Portfolio:

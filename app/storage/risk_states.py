@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 from app.domain.audit import Kind
 from app.domain.errors import Conflict
 from app.domain.records import RiskEvent
-from app.domain.trading_state import RiskState, TradingState
+from app.domain.trading_state import Cause, RiskState, TradingState
 from app.runtime.failpoint import reach
 from app.storage import audit
 from app.storage.columns import plain
@@ -83,6 +84,40 @@ def accept_decided(connection: Connection, state: RiskState, *, at: datetime) ->
             f"the decision was made under risk epoch {state.epoch}, but {before.epoch} ({before.cause}) is in force",
             code="risk_epoch",
         )
+
+
+def move_by_transfer(connection: Connection, amount: Decimal, *, at: datetime) -> None:
+    """A deposit (or a withdrawal, below zero) is neither gain nor loss: baseline and peak move with it. One that leaves no
+    baseline halts trading: a person must look at the account."""
+    before = current(connection)
+    if before is None:
+        return
+    baseline, peak = before.baseline_equity + amount, before.high_water_equity + amount
+    if not (baseline > 0 and peak > 0):
+        halt(connection, Cause.EQUITY_UNRELIABLE, f"a transfer of {amount} leaves no baseline", at=at)
+        return
+    doubted = None if before.doubted_equity is None else max(before.doubted_equity + amount, Decimal(0))
+    state = replace(before, baseline_equity=baseline, high_water_equity=peak, doubted_equity=doubted, epoch=before.epoch + 1)
+    detail = f"transfer of {amount}"
+    save(connection, state, at=at, cause=state.cause, actor="system", detail=detail, based_on_epoch=before.epoch)
+
+
+def halt(connection: Connection, cause: Cause, detail: str, *, at: datetime) -> None:
+    """At least HALTED, until a person resumes; nothing where there is no state yet."""
+    before = current(connection)
+    if before is None or before.trading_state >= TradingState.HALTED:
+        return
+    state = replace(
+        before,
+        trading_state=TradingState.HALTED,
+        cause=cause.code,
+        actor="system",
+        since=at,
+        until=None,
+        suspected_at=None,
+        epoch=before.epoch + 1,
+    )
+    save(connection, state, at=at, cause=cause.code, actor="system", detail=detail, based_on_epoch=before.epoch)
 
 
 def history(connection: Connection, limit: int) -> list[RiskEvent]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, MetaData, Table, Text, false
 
+from app.domain.activity import ActivityKind
 from app.domain.audit import FIELDS
 from app.domain.order import OrderType, Purpose, Side, TimeInForce
 from app.domain.order_state import OrderState
@@ -134,7 +135,7 @@ FILLS = Table(
     Index(None, "symbol", "filled_at"),
 )
 
-# The one account: its opening, and the fold of ledger_entries and fills since (cash, realized; `positions`).
+# The one account: its opening, and the fold of cash_entries and fills since (cash, realized; `positions`).
 ACCOUNT = Table(
     "account",
     METADATA,
@@ -145,6 +146,38 @@ ACCOUNT = Table(
     Column("cash", ExactDecimal, nullable=False),
     Column("realized", ExactDecimal, nullable=False),
     Column("fills_listed_at", Instant),  # venue time by which every execution was asked for
+    Column("had_past", Boolean, nullable=False, server_default=false()),  # not empty when these books began
+)
+
+# What else moved money or shares, by the venue's id. effective_at: when it counts; NULL: part of the opening.
+CASH_ENTRIES = Table(
+    "cash_entries",
+    METADATA,
+    Column("activity_id", Words, primary_key=True),
+    Column("kind", Word(ActivityKind), nullable=False),
+    Column("word", Words, nullable=False),
+    Column("at", Instant, nullable=False, index=True),
+    Column("effective_at", Instant, index=True),
+    Column("amount", ExactDecimal, nullable=False),
+    Column("symbol", Words),
+    Column("quantity", ExactDecimal, nullable=False),
+    Column("price", ExactDecimal),
+    Column("description", Words, nullable=False),
+    Column("booked_at", Instant, nullable=False),
+)
+
+# How each comparison of our books with the venue's ended.
+RECONCILIATIONS = Table(
+    "reconciliations",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("trigger", Words, nullable=False),
+    Column("fills", Integer, nullable=False),
+    Column("adopted", Json, nullable=False),
+    Column("explained", Json, nullable=False),
+    Column("unexplained", Json, nullable=False),
 )
 
 POSITIONS = Table(

@@ -11,10 +11,11 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
+from app.domain.activity import Activities, Activity
 from app.domain.order import Fill, Side, ValidatedOrder, VenueOrder
 from app.domain.order_state import OrderEvent
 from app.domain.portfolio import Portfolio, Position
-from app.domain.ports import Clock
+from app.domain.ports import Account, Clock
 from app.domain.records import (
     AccountRecord,
     ClaimOutcome,
@@ -24,13 +25,25 @@ from app.domain.records import (
     EquityPoint,
     FillRecord,
     IntentRecord,
+    ReconciliationRecord,
     RiskEvent,
 )
 from app.domain.trading_state import RiskState
 from app.engine.decision import Decision
 from app.risk.reservations import Capacity
 from app.runtime.failpoint import reach
-from app.storage import cycles, decisions, fills, intents, order_reports, portfolio, reservations, risk_states
+from app.storage import (
+    cash_entries,
+    cycles,
+    decisions,
+    fills,
+    intents,
+    order_reports,
+    portfolio,
+    reconciliations,
+    reservations,
+    risk_states,
+)
 from app.storage.answer_spool import Answer, AnswerSpool
 from app.storage.audit import Journal
 from app.storage.audit_anchor import Anchor
@@ -237,6 +250,10 @@ class TradingLedger:
         """`adopt_order`, but for orders that we know already; whether it was one."""
         return self._db.write(lambda c: order_reports.adopt_known(c, venue_order, at=self._clock.now()))
 
+    def restate_order(self, venue_order: VenueOrder) -> None:
+        """Takes over quantity and prices of an order whose terms the venue itself has changed, as just listed there."""
+        self._db.write(lambda c: order_reports.restate(c, venue_order, at=self._clock.now()))
+
     def expire_ready_intents(self, *, before_cycle: str) -> list[str]:
         """Expires what any other cycle left READY; the ids."""
         return self._db.write(lambda c: intents.expire_ready(c, but_cycle=before_cycle, at=self._clock.now()))
@@ -267,6 +284,73 @@ class TradingLedger:
         """Starts the books with the venue's cash at venue time `at`; fills before that are kept as history but move
         nothing. False if open already; Conflict for another account."""
         return self._db.write(lambda c: portfolio.open_account(c, account_id, cash, at))
+
+    def open_books(
+        self,
+        account: Account,
+        held: Collection[Position],
+        *,
+        orders: Sequence[VenueOrder],
+        history: Activities,
+        had_past: bool,
+        at: datetime,
+    ) -> bool:
+        """`open_account` with everything the venue shows at its time `at`, whole or not at all. orders: what rests there, each
+        after its parent. history: what has happened to them, and the entries that the cash contains already. False if open
+        already."""
+
+        def work(connection: Connection) -> bool:
+            if not portfolio.open_account(connection, account.account_id, account.cash, at, had_past=had_past):
+                return False
+            portfolio.adopt(connection, held, at)
+            cash_entries.keep_as_opening(connection, history.entries, at=self._clock.now())
+            for order in orders:
+                order_reports.adopt(connection, order, at=self._clock.now())
+            fills.book(connection, [fill for fill in history.fills if fill.filled_at < at], at=self._clock.now())
+            return True
+
+        return self._db.write(work)
+
+    def book_activities(self, entries: Sequence[Activity]) -> list[Activity]:
+        """Books entries not seen before in one transaction, with cash, positions, what transfers move of the risk state, and a
+        message each, and returns them. Conflict before `open_account`."""
+        return self._db.write(lambda c: cash_entries.book(c, entries, at=self._clock.now()))
+
+    def activities(self, since: datetime) -> Sequence[Activity]:
+        """What moved money or shares besides executions, dated at or after `since`, oldest first; the opening's too."""
+        return self._db.read(lambda c: cash_entries.listing(c, since))
+
+    def unbooked(self, statement: Activities) -> Activities:
+        """What of an account statement is not booked."""
+        return self._db.read(
+            lambda c: Activities(
+                fills=tuple(fills.unknown(c, statement.fills)), entries=tuple(cash_entries.unknown(c, statement.entries))
+            )
+        )
+
+    def fills_since(self, at: datetime) -> list[Fill]:
+        """Executions at or after `at`, oldest first."""
+        return self._db.read(lambda c: fills.since(c, at))
+
+    def record_reconciliation(
+        self,
+        *,
+        at: datetime,
+        trigger: str,
+        fills: int,
+        adopted: reconciliations.Rows,
+        explained: reconciliations.Rows,
+        unexplained: reconciliations.Rows,
+    ) -> bool:
+        """Writes down how a comparison with the venue ended; whether what is unexplained is new. at: venue time."""
+        rows = {"adopted": adopted, "explained": explained, "unexplained": unexplained}
+        return self._db.write(
+            lambda c: reconciliations.add(c, at=at, recorded_at=self._clock.now(), trigger=trigger, fills=fills, **rows)
+        )
+
+    def reconciliations(self, limit: int = 50) -> list[ReconciliationRecord]:
+        """Newest first."""
+        return self._db.read(lambda c: reconciliations.listing(c, limit))
 
     def account(self) -> AccountRecord | None:
         """The account kept here, None before it is opened."""

@@ -2,12 +2,13 @@
 
 from app.tasks.backtests import run_backtest
 from app.tasks.learning import optimize_hyperparameters_for_watchlist, train_models_batch
-from app.tasks.trading import smart_trading_pipeline
+from app.tasks.trading import reconcile_books, smart_trading_pipeline
 from app.tasks.upkeep import deliver_outbox
 
 __all__ = [
     "deliver_outbox",
     "optimize_hyperparameters_for_watchlist",
+    "reconcile_books",
     "run_backtest",
     "smart_trading_pipeline",
     "train_models_batch",

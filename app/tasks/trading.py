@@ -11,7 +11,7 @@ from celery import Task, shared_task
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from app.celery_config import CYCLE_TASK, DELIVER_TASK, OUTBOX_SWEEP_SECONDS
+from app.celery_config import CYCLE_TASK, DELIVER_TASK, OUTBOX_SWEEP_SECONDS, RECONCILE_TASK
 from app.domain.errors import AlphaTraderError
 from app.runtime import metrics
 from app.runtime.stopwatch import Stopwatch
@@ -29,6 +29,18 @@ def smart_trading_pipeline(self: Task) -> None:
         run_recorded(self.request.id, "trading_cycle", partial(_manual_cycle, request_id=self.request.id), scheduled={})
     else:
         _scheduled_cycle(held)
+    _ring_outbox(self)
+
+
+@shared_task(name=RECONCILE_TASK, bind=True)
+def reconcile_books(self: Task) -> None:
+    """Nightly: the account statement of the last days against our books, entry by entry."""
+    try:
+        books = services().trading.reconcile("nightly")
+    except AlphaTraderError as fault:
+        _log.error("reconciliation_failed", code=fault.code, error=fault.message)
+    else:
+        _log.info("books_reconciled", fills=books.fills, differences=books.differences)
     _ring_outbox(self)
 
 

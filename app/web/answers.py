@@ -189,6 +189,28 @@ class RiskStatus(Open):
     trading_state: str
 
 
+class Difference(Answer):
+    """What nothing explains. subject: a symbol, cash, account or an execution."""
+
+    subject: str
+    ours: str
+    theirs: str
+    difference: str
+
+
+class Reconciliation(Answer):
+    """How the last comparison of our books with the venue's ended."""
+
+    at: str = Field(description="The venue's time")
+    recorded_at: str
+    trigger: str = Field(description="cycle, manual or nightly")
+    agrees: bool = Field(description="False while something is unexplained: no entries are made then")
+    fills: int = Field(description="Executions newly booked")
+    adopted: list[Record] = Field(description="Orders and holdings found at the venue and taken over")
+    explained: list[Record] = Field(description="Entries of the account statement newly booked")
+    unexplained: list[Difference]
+
+
 class Killed(Answer):
     """What the kill switch did. cancelled: the venue's ids of the entries it asked to cancel."""
 

@@ -25,6 +25,7 @@ from app.web import (
     routes_health,
     routes_learning,
     routes_market,
+    routes_reconciliation,
     routes_risk,
     routes_tasks,
     routes_trading,
@@ -45,6 +46,7 @@ ROUTES = (
     routes_learning,
     routes_backtest,
     routes_risk,
+    routes_reconciliation,
     routes_tasks,
     routes_dashboard,
 )

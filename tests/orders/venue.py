@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 
+from app.domain.activity import Activities
 from app.domain.errors import OutcomeUnknown, Refused, TryAgain
 from app.domain.order import Fill, Order, OrderType, Purpose, Side, ValidatedOrder, VenueOrder
 from app.domain.portfolio import Position
@@ -84,8 +85,15 @@ class Venue:
     def open_orders(self) -> list[VenueOrder]:
         return [one.order for one in self._seen() if one.is_open]
 
-    def closed_orders(self, *, since: datetime) -> list[VenueOrder]:
-        return [one.order for one in self._seen() if not one.is_open and one.order.submitted_at > since]
+    def closed_orders(self, *, since: datetime, symbols: Collection[str], wanted: Collection[str]) -> list[VenueOrder]:
+        ended = [one.order for one in self._seen() if not one.is_open and one.order.submitted_at > since]
+        return [order for order in ended if order.symbol in symbols]
+
+    def order_history(self, *, since: datetime) -> list[VenueOrder]:
+        return [one.order for one in self._seen() if one.order.submitted_at > since]
+
+    def activities(self, *, since: datetime) -> Activities:
+        return Activities(fills=tuple(self.fills(since=since)))
 
     def fills(self, *, since: datetime) -> list[Fill]:
         """Late, repeated and in any order."""

@@ -185,16 +185,6 @@ def test_a_disabled_symbol_stays_so_until_a_person_enables_it(ledger: DatabaseSe
         manager(ledger, tmp_path).enable("A", "ann")
 
 
-def test_a_transfer_moves_baseline_and_peak(ledger: DatabaseService, tmp_path: Path) -> None:
-    """I04."""
-    put(ledger, tmp_path, risk_of())
-    manager(ledger, tmp_path).book_transfer(Decimal(-30_000))
-    state = ledger.risk_state()
-    assert state is not None and (state.baseline_equity, state.high_water_equity) == (70_000, 70_000)
-    with pytest.raises(Conflict):
-        manager(ledger, tmp_path).book_transfer(Decimal(-70_000))
-
-
 def test_what_forbids_an_entry_at_the_last_instant(ledger: DatabaseService, tmp_path: Path) -> None:
     risk = manager(ledger, tmp_path)
     assert "no risk state" in str(risk.entries_forbidden())

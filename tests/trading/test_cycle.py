@@ -69,6 +69,7 @@ def test_a_cycle_makes_at_most_eight_calls_none_of_them_per_symbol(
     unsure = scripted(tmp_path, RISING, confidence=0.1)  # orders are counted apart: one call each
     system = build_system(exchange, ledger_database, tmp_path, forecaster=unsure)
     system.venue.prepare()
+    system.cycles(1)  # the first of all reads the venue's past as well
     for number in range(6):
         if number == 3:  # the next session, for which the day's bars are fetched anew
             exchange.move(next_open=True)
@@ -266,7 +267,7 @@ def test_an_unexplained_difference_stops_entries_and_says_so(
     assert report.orders == 0
     state = ledger_database.risk_state()
     assert state is not None
-    assert (state.trading_state, state.cause) == (TradingState.REDUCING, "equity_unreliable")
+    assert (state.trading_state, state.cause) == (TradingState.REDUCING, "books_differ")
     assert any("differ" in message.message for message in ledger_database.outbox_pending())
     wrapped[0].forgets = False
     assert [report.orders for report in system.cycles(3)] == [0, 0, 1]  # three believable readings end the doubt

@@ -247,6 +247,11 @@ class FakeDatabase:
     def equity_curve(self, since: datetime | None = None, limit: int = 1000) -> list[dict[str, Any]]:
         return [{"at": NOW, "equity": Decimal("100025.95")}]
 
+    def reconciliations(self, limit: int) -> list[dict[str, Any]]:
+        row = {"subject": "AAPL", "ours": "10", "theirs": "9", "difference": "-1"}
+        told = {"adopted": [], "explained": [{"activity_id": "1", "what": "fee"}], "unexplained": [row]}
+        return [{"id": 7, "at": NOW, "recorded_at": NOW, "trigger": "cycle", "fills": 2, **told}][:limit]
+
     def task(self, task_id: str) -> TaskRow:
         try:
             return self.tasks_by_id[task_id]

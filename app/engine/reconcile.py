@@ -1,0 +1,96 @@
+"""Two books side by side: ours and the venue's. Pure; who asks the venue and adopts is `app.services.reconciliation`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from app.domain.activity import Activities
+from app.domain.order import Fill
+from app.domain.portfolio import Portfolio, Position, apply_activity, apply_fill
+from app.domain.ports import Account
+
+CASH, ACCOUNT = "cash", "account"
+_CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What nothing explains. subject: a symbol, `cash`, `account` or an execution; ours, theirs: as each book tells it."""
+
+    subject: str
+    ours: str
+    theirs: str
+    difference: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.subject}: our books say {self.ours}, the venue {self.theirs}"
+
+    def row(self) -> dict[str, str]:
+        """As plain values."""
+        return {"subject": self.subject, "ours": self.ours, "theirs": self.theirs, "difference": self.difference}
+
+
+def compare(ours: Portfolio, account_id: str, theirs: Account, held: Mapping[str, Position]) -> tuple[Difference, ...]:
+    """Account, holdings and cash; units must be equal, cash to the cent."""
+    found = []
+    if account_id != theirs.account_id:
+        found.append(Difference(subject=ACCOUNT, ours=account_id, theirs=theirs.account_id))
+    for symbol in sorted(set(ours.positions) | set(held)):
+        mine, other = (book[symbol].quantity if symbol in book else Decimal(0) for book in (ours.positions, held))
+        if mine != other:
+            found.append(_numbers(symbol, mine, other))
+    if not abs(ours.cash - theirs.cash) < _CENT:
+        found.append(_numbers(CASH, round(ours.cash, 2), round(theirs.cash, 2)))
+    return tuple(found)
+
+
+def compare_fills(ours: Iterable[Fill], theirs: Iterable[Fill]) -> tuple[Difference, ...]:
+    """Executions of one period: those that only we know, and those told in other terms. Executions that only the venue knows
+    are booked, not compared."""
+    told = {fill.execution_id: _terms(fill) for fill in theirs}
+    return tuple(
+        Difference(subject=f"execution {fill.execution_id}", ours=_terms(fill), theirs=told.get(fill.execution_id, "none"))
+        for fill in ours
+        if told.get(fill.execution_id) != _terms(fill)
+    )
+
+
+def after(ours: Portfolio, statement: Activities) -> Portfolio:
+    """Our cash and holdings once what is in the statement is booked too; what single units cost is not told."""
+    void = {fill.reverses for fill in statement.fills}
+    for entry in statement.entries:
+        ours = apply_activity(ours, entry)
+    for fill in statement.fills:
+        if fill.reverses is None and fill.execution_id not in void:
+            ours = apply_fill(ours, fill)
+    return ours
+
+
+def certain(ours: Portfolio, held: Mapping[str, Position]) -> Portfolio:
+    """Our books as far as the venue confirms them: of each holding the smaller quantity, so that no exit sells what may not be
+    there."""
+    kept = {}
+    for symbol, position in ours.positions.items():
+        theirs = held[symbol].quantity if symbol in held else Decimal(0)
+        if position.quantity * theirs > 0:
+            quantity = min(position.quantity, theirs, key=abs)
+            kept[symbol] = replace(position, quantity=quantity)
+    return replace(ours, positions=kept)
+
+
+def table(differences: Sequence[Difference]) -> str:
+    """Rows that line up, for people."""
+    rows = [("", "ours", "venue", "difference")]
+    rows += [(one.subject, one.ours, one.theirs, one.difference) for one in differences]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _numbers(subject: str, ours: Decimal, theirs: Decimal) -> Difference:
+    return Difference(subject=subject, ours=f"{ours:f}", theirs=f"{theirs:f}", difference=f"{theirs - ours:+f}")
+
+
+def _terms(fill: Fill) -> str:
+    return f"{fill.side.value} {fill.quantity.normalize():f} {fill.symbol} at {fill.price.normalize():f}"
