@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from celery import Celery
 from celery.schedules import crontab, schedstate, schedule
+from celery.signals import before_task_publish
 from kombu import Queue
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -31,6 +32,10 @@ TRAIN_TASK = "app.tasks.train_models_batch"
 TUNE_TASK = "app.tasks.optimize_hyperparameters_for_watchlist"
 BACKTEST_TASK = "app.tasks.run_backtest"
 DELIVER_TASK = "app.tasks.deliver_outbox"
+
+# Raised whenever a message of before could be misread by the tasks of after: those still queued are refused, not guessed at.
+MESSAGE_VERSION = 1
+VERSION_HEADER = "message_version"
 
 LONGEST_TASK_SECONDS = 4 * 3600
 SIMULATED_TICK_EXPIRES_SECONDS = 25.0  # shorter than the conductor's patience: a slot given up never runs late
@@ -61,7 +66,8 @@ KINDS: Mapping[str, str] = {"trading_cycle": CYCLE_TASK, "train": TRAIN_TASK, "t
 
 def make_celery(chosen: Settings) -> Celery:
     """The Celery application for these settings. Opens no connection; tasks are imported when a worker starts."""
-    app = Celery("alpha_trader", broker=chosen.celery_broker_url, include=["app.tasks"])
+    url = chosen.celery_broker_url
+    app = Celery("alpha_trader", broker=url, include=["app.tasks"], task_cls="app.tasks.delivery:OurTask")
     app.conf.update(
         timezone="UTC",
         enable_utc=True,
@@ -69,6 +75,8 @@ def make_celery(chosen: Settings) -> Celery:
         task_store_errors_even_if_ignored=False,
         task_serializer="json",
         accept_content=["json"],  # a pickle in the queue would be code
+        worker_consumer="app.tasks.delivery:Consumer",
+        broker_transport="app.runtime.redis_transport:Transport" if url.startswith("redis") else None,
         task_queues=[Queue(name) for name in QUEUES],
         task_default_queue=LEARNING,
         task_create_missing_queues=False,
@@ -79,6 +87,7 @@ def make_celery(chosen: Settings) -> Celery:
         task_acks_late=True,  # with the next line: a task whose process dies goes back to the queue; either alone loses it
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,  # a long task must not sit on others that were fetched with it
+        worker_max_memory_per_child=2_000_000,  # kB: a child that has grown beyond is replaced when its task has ended
         worker_proc_alive_timeout=60.0,  # a fresh child imports the model libraries; the default 4 s kills it in a loop
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
@@ -93,6 +102,12 @@ def make_celery(chosen: Settings) -> Celery:
         beat_sync_every=1,  # a killed beat must not send again what it has sent
     )
     return app
+
+
+@before_task_publish.connect
+def _stamp(headers: dict[str, Any] | None = None, **_: object) -> None:
+    if headers is not None:
+        headers[VERSION_HEADER] = MESSAGE_VERSION
 
 
 def transport_options() -> dict[str, object]:

@@ -63,12 +63,13 @@ TASKS = Counter("alpha_trader_tasks", "Tasks that reached a state", ("kind", "st
 TASK_SECONDS = Histogram(
     "alpha_trader_task_seconds", "Duration of a task", ("kind",), buckets=(0.1, 1, 5, 15, 60, 300, 900, 3600)
 )
+DISCARDED = Counter("alpha_trader_messages_discarded", "Messages in the task queue that were thrown away", ("reason",))
 VENUE_CALLS = Counter("alpha_trader_venue_calls", "Calls to the venue", ("operation", "outcome"))
 VENUE_SECONDS = Histogram(
     "alpha_trader_venue_call_seconds", "Duration of a call to the venue", ("operation",), buckets=_SECONDS
 )
-STREAM_LISTENING = _gauge("alpha_trader_stream_listening", "1 while the venue's trade updates are listened to")
-STREAM_SILENCE = _gauge("alpha_trader_stream_silence_seconds", "Since the other end of the trade updates was last heard")
+STREAM_LISTENING = _gauge("alpha_trader_stream_listening", "1 while the venue's stream is listened to", "stream")
+STREAM_SILENCE = _gauge("alpha_trader_stream_silence_seconds", "Since its other end was last heard", "stream")
 STREAM_EVENTS = Counter(
     "alpha_trader_stream_events", "Trade updates by the venue's word; mute: connections given up", ("event",)
 )
@@ -167,6 +168,11 @@ def observe_task(kind: str, state: str, seconds: float | None = None) -> None:
     TASKS.labels(kind, state).inc()
     if seconds is not None:
         TASK_SECONDS.labels(kind).observe(seconds)
+
+
+def observe_message_discarded(reason: str) -> None:
+    """A message in the task queue was thrown away unread, unknown, of another version, or deadly."""
+    DISCARDED.labels(reason).inc()
 
 
 def observe_venue_call(operation: str, outcome: str, seconds: float) -> None:
