@@ -59,6 +59,7 @@ DECISIONS = Counter("alpha_trader_decisions", "Symbols decided on", ("reason",))
 CYCLES = Counter("alpha_trader_cycles", "Trading cycles", ("outcome",))
 CYCLE_SECONDS = Histogram("alpha_trader_cycle_seconds", "Duration of a trading cycle", ("outcome",), buckets=_SECONDS)
 CYCLE_FINISHED = _gauge("alpha_trader_cycle_finished_timestamp_seconds", "When the last cycle finished, venue time")
+CYCLE_SILENCE = _gauge("alpha_trader_cycle_silence_seconds", "Session time since a cycle did its work", "mode")
 TASKS = Counter("alpha_trader_tasks", "Tasks that reached a state", ("kind", "state"))
 TASK_SECONDS = Histogram(
     "alpha_trader_task_seconds", "Duration of a task", ("kind",), buckets=(0.1, 1, 5, 15, 60, 300, 900, 3600)
@@ -102,6 +103,11 @@ def observe_cycle(outcome: str, seconds: float, *, finished_at: float | None = N
     CYCLE_SECONDS.labels(outcome).observe(seconds)
     if finished_at is not None:
         CYCLE_FINISHED.set(finished_at)
+
+
+def observe_silence(mode: str, seconds: float) -> None:
+    """Session time, by the venue's clock, since a trading cycle did its work; 0 while the venue is closed."""
+    CYCLE_SILENCE.labels(mode).set(seconds)
 
 
 def observe_portfolio(

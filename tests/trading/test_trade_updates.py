@@ -78,6 +78,10 @@ def is_listening(system: System) -> bool:
     return bool(status(system).get("listening"))
 
 
+def is_caught_up(system: System) -> bool:
+    return bool(status(system).get("caught_up"))
+
+
 def venues_fills(exchange: Exchange) -> set[str]:
     return {fill["execution_id"] for fill in exchange.ledger()["fills"]}
 
@@ -95,7 +99,7 @@ def system(exchange: Exchange, ledger_database: DatabaseService, tmp_path: Path)
 def test_executions_are_booked_without_a_cycle_as_asking_would_book_them(exchange: Exchange, system: System) -> None:
     system.trading.run_cycle()
     with listening(listener(system, NEVER_ASKS)):
-        until(lambda: is_listening(system) and status(system)["last_look_at"], "it listens and has caught up")
+        until(lambda: is_caught_up(system), "it listens and has caught up")
         system.trading.run_cycle(trigger="manual", request_id="second")
         exchange.step()
         until(lambda: venues_fills(exchange) and ours(system) == venues_fills(exchange), "every execution is told")
@@ -164,8 +168,8 @@ def test_C04_events_that_come_before_everything_else_end_in_the_venues_books(
 def test_B24_what_happened_during_a_gap_is_found_by_asking(exchange: Exchange, system: System) -> None:
     system.trading.run_cycle()
     with listening(listener(system, NEVER_ASKS)):
-        until(lambda: is_listening(system) and status(system)["last_look_at"], "it listens and has caught up")
-        fault(exchange, what="disconnect", stream="trade_updates", key="k")
+        until(lambda: is_caught_up(system), "it listens and has caught up")
+        fault(exchange, what="disconnect", stream="trade_updates", key_id="k")
         exchange.step()  # fills the orders while nobody listens: the client waits at least half a second before it returns
         until(lambda: ours(system) == venues_fills(exchange) and ours(system), "the executions inside the gap are booked")
         until(lambda: is_listening(system), "it listens again")
@@ -189,7 +193,7 @@ def test_B23_a_connection_that_tells_nothing_is_given_up(exchange: Exchange, sys
         return stream
 
     with listening(listener(system, QUICK, connect)):
-        until(lambda: is_listening(system) and status(system)["last_look_at"], "it listens and has caught up")
+        until(lambda: is_caught_up(system), "it listens and has caught up")
         fault(exchange, what="mute", stream="trade_updates")
         exchange.step()
         until(lambda: ours(system) == venues_fills(exchange) and ours(system), "asking finds what was not told")
