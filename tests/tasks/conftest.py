@@ -51,6 +51,10 @@ def field(tmp_path):
         "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics"),
     }
     processes = [subprocess.Popen(broker.command, stdout=subprocess.DEVNULL)]
+    deadline = time.monotonic() + 20
+    while not broker.is_healthy():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     celery = (sys.executable, "-m", "celery", "-A", "tests.tasks.round_trip_app")
 
     def run(*arguments):
