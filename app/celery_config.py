@@ -73,6 +73,7 @@ def make_celery(chosen: Settings) -> Celery:
         enable_utc=True,
         task_ignore_result=True,  # the state of a task is its row in the database; there is no result backend
         task_store_errors_even_if_ignored=False,
+        result_expires=None,  # no results, no nightly sweep for them
         task_serializer="json",
         accept_content=["json"],  # a pickle in the queue would be code
         worker_consumer="app.tasks.delivery:Consumer",
@@ -99,6 +100,7 @@ def make_celery(chosen: Settings) -> Celery:
         beat_schedule=beat_schedule(chosen),
         beat_max_loop_interval=0.1 if chosen.trading_mode is TradingMode.SIMULATED else 1.0,
         beat_schedule_filename=str(chosen.state_dir / "beat-schedule"),
+        beat_scheduler="app.tasks.beat:Scheduler",
         beat_sync_every=1,  # a killed beat must not send again what it has sent
     )
     return app

@@ -90,7 +90,7 @@ def field(tmp_path):
     venue.server_close()
 
 
-def until(condition, path, seconds=40.0):
+def until(condition, path, seconds=90.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, (path / "out").read_text()[-3000:]
