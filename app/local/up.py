@@ -26,7 +26,8 @@ from app.services.watchdog import SILENT_CYCLES, Progress
 from app.tasks.learning import night_of
 
 _TRAINING_ATTEMPTS = 3
-_SILENT_SECONDS = 10.0  # however short the cycles: a fresh worker loads its models first
+_SILENT_SECONDS = 10.0  # however short the cycles
+_FIRST_CYCLE_SECONDS = 180.0  # a fresh worker loads its models and compiles its rules
 
 
 class Failed(AlphaTraderError):
@@ -223,7 +224,8 @@ class _Course:
 
 
 class _Tending:
-    """Replaces workers and beat that run, and answer, and let slot after slot go by."""
+    """Replaces workers and beat that run, and answer, and let slot after slot go by. Each replacement that did not help
+    doubles the patience: a machine that is merely slow must not lose its workers again and again."""
 
     def __init__(self, chosen: Settings, database: Any, here: Installation) -> None:
         venue = VenueTime(
@@ -234,18 +236,22 @@ class _Tending:
         self._progress = Progress(venue.reading, simulated=False)
         self._database = database
         self._here = here
-        self._patience = max(_SILENT_SECONDS, SILENT_CYCLES * chosen.trading_cycle_seconds)
-        self._look_at = self._revive_at = time.monotonic() + self._patience
+        self._allowed = self._patience = max(_SILENT_SECONDS, SILENT_CYCLES * chosen.trading_cycle_seconds)
+        self._look_at = time.monotonic()
+        self._replace_at = self._look_at + max(_FIRST_CYCLE_SECONDS, self._allowed)
 
     def look(self) -> None:
-        """Once in ten seconds at most; what was replaced gets the same time anew."""
+        """Once in ten seconds at most."""
         if (now := time.monotonic()) < self._look_at:
             return
-        self._look_at = now + min(10.0, self._patience / 4)
-        if self._progress.silence(self._database.newest_slot_done()).total_seconds() <= self._patience:
-            self._revive_at = now
-        elif now >= self._revive_at:
-            self._revive_at = now + self._patience
+        self._look_at = now + min(10.0, self._allowed / 4)
+        newest = self._database.newest_slot_done()
+        if self._progress.silence(newest).total_seconds() <= self._allowed:
+            if newest is not None:
+                self._patience, self._replace_at = self._allowed, now
+        elif now >= self._replace_at:
+            self._patience *= 2
+            self._replace_at = now + self._patience
             self._here.revive("worker-trading", "beat")
 
 
