@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from celery import Celery
 from celery.schedules import crontab, schedstate, schedule
+from celery.signals import before_task_publish
 from kombu import Queue
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -32,6 +33,10 @@ TUNE_TASK = "app.tasks.optimize_hyperparameters_for_watchlist"
 BACKTEST_TASK = "app.tasks.run_backtest"
 DELIVER_TASK = "app.tasks.deliver_outbox"
 RECONCILE_TASK = "app.tasks.reconcile_books"
+
+# Raised whenever a message of before could be misread by the tasks of after: those still queued are refused, not guessed at.
+MESSAGE_VERSION = 1
+VERSION_HEADER = "message_version"
 
 LONGEST_TASK_SECONDS = 4 * 3600
 SIMULATED_TICK_EXPIRES_SECONDS = 25.0  # shorter than the conductor's patience: a slot given up never runs late
@@ -63,14 +68,18 @@ KINDS: Mapping[str, str] = {"trading_cycle": CYCLE_TASK, "train": TRAIN_TASK, "t
 
 def make_celery(chosen: Settings) -> Celery:
     """The Celery application for these settings. Opens no connection; tasks are imported when a worker starts."""
-    app = Celery("alpha_trader", broker=chosen.celery_broker_url, include=["app.tasks"])
+    url = chosen.celery_broker_url
+    app = Celery("alpha_trader", broker=url, include=["app.tasks"], task_cls="app.tasks.delivery:OurTask")
     app.conf.update(
         timezone="UTC",
         enable_utc=True,
         task_ignore_result=True,  # the state of a task is its row in the database; there is no result backend
         task_store_errors_even_if_ignored=False,
+        result_expires=None,  # no results, no nightly sweep for them
         task_serializer="json",
         accept_content=["json"],  # a pickle in the queue would be code
+        worker_consumer="app.tasks.delivery:Consumer",
+        broker_transport="app.runtime.redis_transport:Transport" if url.startswith("redis") else None,
         task_queues=[Queue(name) for name in QUEUES],
         task_default_queue=LEARNING,
         task_create_missing_queues=False,
@@ -81,6 +90,7 @@ def make_celery(chosen: Settings) -> Celery:
         task_acks_late=True,  # with the next line: a task whose process dies goes back to the queue; either alone loses it
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,  # a long task must not sit on others that were fetched with it
+        worker_max_memory_per_child=2_000_000,  # kB: a child that has grown beyond is replaced when its task has ended
         worker_proc_alive_timeout=60.0,  # a fresh child imports the model libraries; the default 4 s kills it in a loop
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
@@ -92,9 +102,16 @@ def make_celery(chosen: Settings) -> Celery:
         beat_schedule=beat_schedule(chosen),
         beat_max_loop_interval=0.1 if chosen.trading_mode is TradingMode.SIMULATED else 1.0,
         beat_schedule_filename=str(chosen.state_dir / "beat-schedule"),
+        beat_scheduler="app.tasks.beat:Scheduler",
         beat_sync_every=1,  # a killed beat must not send again what it has sent
     )
     return app
+
+
+@before_task_publish.connect
+def _stamp(headers: dict[str, Any] | None = None, **_: object) -> None:
+    if headers is not None:
+        headers[VERSION_HEADER] = MESSAGE_VERSION
 
 
 def transport_options() -> dict[str, object]:

@@ -5,6 +5,7 @@ Names are those of the requirements. Fractions are fractions (0.05 is 5 %), mone
 
 from __future__ import annotations
 
+import sqlite3
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.domain.errors import ConfigurationError
 from app.risk.limits import Policy, RiskLimits
 from app.runtime.failpoint import parse
+from app.runtime.sqlite_version import is_safe
 
 DEFAULT_WATCHLIST = (
     "AAPL MSFT GOOGL TSLA SPY NVDA AMZN META NFLX AMD JNJ UNH JPM PG CAT XOM "
@@ -161,6 +163,11 @@ class Settings(BaseSettings):
         if self.trading_mode is TradingMode.LIVE and self.forecasts_file:
             faults.append("FORECASTS_FILE is for drills and is refused in live mode; unset it")
         faults += self._failpoint_faults()
+        if self.trading_mode is TradingMode.LIVE and self.database_url.startswith("sqlite") and not is_safe():
+            faults.append(
+                f"DATABASE_URL: SQLite {sqlite3.sqlite_version} can corrupt a database that several processes write to; with "
+                "TRADING_MODE=live use PostgreSQL, or SQLite 3.51.3 or newer"
+            )
         if self.risk_flatten_daily_loss > self.risk_max_daily_loss:
             faults.append("RISK_FLATTEN_DAILY_LOSS must not be milder than RISK_MAX_DAILY_LOSS")
         local = self.trading_mode is TradingMode.SIMULATED and self.api_host in {"127.0.0.1", "localhost", "::1"}

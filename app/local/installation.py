@@ -27,6 +27,7 @@ from app.local.terminal import Terminal
 
 STOP_SECONDS = 9.0
 _CHECK_SECONDS = 120.0
+_LONERS = ("stream", "guard", "watchdog")  # processes of ours that need no queue; each writes its pid when it begins its work
 _CELERY = (sys.executable, "-m", "celery", "-A", "app.worker")
 # The processes share a small machine: one thread per library call, few allocator arenas, and arrays given back to the
 # system when they are freed (the exchange stays 80 MB smaller).
@@ -101,8 +102,9 @@ class Installation:
         shutil.rmtree(metrics, ignore_errors=True)
         metrics.mkdir(parents=True)
         self.environment |= {**_FRUGAL, "API_PORT": str(self._port), "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
-        for name in ("beat.pid", "stream.pid", "guard.pid"):
-            (self.state_dir / name).unlink(missing_ok=True)
+        for name in _LONERS:
+            (self.state_dir / f"{name}.pid").unlink(missing_ok=True)
+        (self.state_dir / "beat.pid").unlink(missing_ok=True)
 
     def start_servers(self) -> None:
         """The broker and, in the simulated mode, the exchange: what all others talk to. Returns when the broker answers."""
@@ -131,8 +133,8 @@ class Installation:
             node = f"{name}@local"
             command = (*_CELERY, "worker", "-n", node, *pool, "--without-gossip", "--without-mingle", "-l", "WARNING")
             self._start(name, command, _node_health(is_worker_healthy, node), seconds=60)
-        self._start("stream", (sys.executable, "-m", "app.stream"), self._listens, seconds=60)
-        self._start("guard", (sys.executable, "-m", "app.guard"), self._guards, seconds=60)
+        for name in _LONERS:
+            self._start(name, (sys.executable, "-m", f"app.{name}"), self._wrote_pid(name), seconds=60)
         configuration = Path(product.__file__).parents[1] / "gunicorn_config.py"
         api = (sys.executable, "-m", "gunicorn", "-c", str(configuration), "app.wsgi:app")
         self._start("api", api, lambda _: _answers(f"{self.url}/api/health"), seconds=60)
@@ -183,13 +185,9 @@ class Installation:
         """Every role's process."""
         return self._supervisor.pids()
 
-    def _listens(self, pid: int) -> bool:
-        """Whether the listener to trade updates has come up; it says so when it begins."""
-        return _text(self.state_dir / "stream.pid") == str(pid)
-
-    def _guards(self, pid: int) -> bool:
-        """Whether the exit monitor has come up."""
-        return _text(self.state_dir / "guard.pid") == str(pid)
+    def _wrote_pid(self, name: str) -> Callable[[int], bool]:
+        """Whether that process has come up: it writes its pid when it begins its work."""
+        return lambda pid: _text(self.state_dir / f"{name}.pid") == str(pid)
 
     def _exchange_command(self, run: Run) -> tuple[str, ...]:
         market = run.market

@@ -21,9 +21,13 @@ from app.local.session import Wish
 from app.local.slots import Stop, StopKind
 from app.local.terminal import Terminal, new_york
 from app.runtime.clock import WallClock
+from app.runtime.venue_time import VenueTime
+from app.services.watchdog import SILENT_CYCLES, Progress
 from app.tasks.learning import night_of
 
 _TRAINING_ATTEMPTS = 3
+_SILENT_SECONDS = 10.0  # however short the cycles
+_FIRST_CYCLE_SECONDS = 180.0  # a fresh worker loads its models and compiles its rules
 
 
 class Failed(AlphaTraderError):
@@ -205,6 +209,7 @@ class _Course:
         """Wall time: beat rings by itself; show each cycle as it ends."""
         known = {cycle.cycle_id for cycle in self._database.cycles(20)}
         finished = 0
+        tending = _Tending(self._settings, self._database, self._here)
         while self._wish.cycles is None or finished < self._wish.cycles:
             for cycle in reversed(self._database.cycles(20)):
                 if cycle.cycle_id in known or cycle.state == "running":
@@ -213,8 +218,41 @@ class _Course:
                 seconds = (cycle.finished_at - cycle.started_at).total_seconds() if cycle.finished_at else 0.0
                 self._terminal.cycle(self._report.add(cycle.slot, cycle, seconds))
                 finished += 1
+            tending.look()
             self._here.pause(1.0)
         return f"{finished} cycles are done"
+
+
+class _Tending:
+    """Replaces workers and beat that run, and answer, and let slot after slot go by. Each replacement that did not help
+    doubles the patience: a machine that is merely slow must not lose its workers again and again."""
+
+    def __init__(self, chosen: Settings, database: Any, here: Installation) -> None:
+        venue = VenueTime(
+            chosen.alpaca_trading_url,
+            key=chosen.alpaca_api_key.get_secret_value(),
+            secret=chosen.alpaca_api_secret.get_secret_value(),
+        )
+        self._progress = Progress(venue.reading, simulated=False)
+        self._database = database
+        self._here = here
+        self._allowed = self._patience = max(_SILENT_SECONDS, SILENT_CYCLES * chosen.trading_cycle_seconds)
+        self._look_at = time.monotonic()
+        self._replace_at = self._look_at + max(_FIRST_CYCLE_SECONDS, self._allowed)
+
+    def look(self) -> None:
+        """Once in ten seconds at most."""
+        if (now := time.monotonic()) < self._look_at:
+            return
+        self._look_at = now + min(10.0, self._allowed / 4)
+        newest = self._database.newest_slot_done()
+        if self._progress.silence(newest).total_seconds() <= self._allowed:
+            if newest is not None:
+                self._patience, self._replace_at = self._allowed, now
+        elif now >= self._replace_at:
+            self._patience *= 2
+            self._replace_at = now + self._patience
+            self._here.revive("worker-trading", "beat")
 
 
 def log_to(path: Path) -> None:

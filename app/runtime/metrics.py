@@ -59,16 +59,18 @@ DECISIONS = Counter("alpha_trader_decisions", "Symbols decided on", ("reason",))
 CYCLES = Counter("alpha_trader_cycles", "Trading cycles", ("outcome",))
 CYCLE_SECONDS = Histogram("alpha_trader_cycle_seconds", "Duration of a trading cycle", ("outcome",), buckets=_SECONDS)
 CYCLE_FINISHED = _gauge("alpha_trader_cycle_finished_timestamp_seconds", "When the last cycle finished, venue time")
+CYCLE_SILENCE = _gauge("alpha_trader_cycle_silence_seconds", "Session time since a cycle did its work", "mode")
 TASKS = Counter("alpha_trader_tasks", "Tasks that reached a state", ("kind", "state"))
 TASK_SECONDS = Histogram(
     "alpha_trader_task_seconds", "Duration of a task", ("kind",), buckets=(0.1, 1, 5, 15, 60, 300, 900, 3600)
 )
+DISCARDED = Counter("alpha_trader_messages_discarded", "Messages in the task queue that were thrown away", ("reason",))
 VENUE_CALLS = Counter("alpha_trader_venue_calls", "Calls to the venue", ("operation", "outcome"))
 VENUE_SECONDS = Histogram(
     "alpha_trader_venue_call_seconds", "Duration of a call to the venue", ("operation",), buckets=_SECONDS
 )
-STREAM_LISTENING = _gauge("alpha_trader_stream_listening", "1 while the venue's trade updates are listened to")
-STREAM_SILENCE = _gauge("alpha_trader_stream_silence_seconds", "Since the other end of the trade updates was last heard")
+STREAM_LISTENING = _gauge("alpha_trader_stream_listening", "1 while the venue's stream is listened to", "stream")
+STREAM_SILENCE = _gauge("alpha_trader_stream_silence_seconds", "Since its other end was last heard", "stream")
 STREAM_EVENTS = Counter(
     "alpha_trader_stream_events", "Trade updates by the venue's word; mute: connections given up", ("event",)
 )
@@ -105,6 +107,11 @@ def observe_cycle(outcome: str, seconds: float, *, finished_at: float | None = N
     CYCLE_SECONDS.labels(outcome).observe(seconds)
     if finished_at is not None:
         CYCLE_FINISHED.set(finished_at)
+
+
+def observe_silence(mode: str, seconds: float) -> None:
+    """Session time, by the venue's clock, since a trading cycle did its work; 0 while the venue is closed."""
+    CYCLE_SILENCE.labels(mode).set(seconds)
 
 
 def observe_portfolio(
@@ -171,6 +178,11 @@ def observe_task(kind: str, state: str, seconds: float | None = None) -> None:
     TASKS.labels(kind, state).inc()
     if seconds is not None:
         TASK_SECONDS.labels(kind).observe(seconds)
+
+
+def observe_message_discarded(reason: str) -> None:
+    """A message in the task queue was thrown away unread, unknown, of another version, or deadly."""
+    DISCARDED.labels(reason).inc()
 
 
 def observe_venue_call(operation: str, outcome: str, seconds: float) -> None:

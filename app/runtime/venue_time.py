@@ -37,10 +37,16 @@ class VenueTime:
                 time.sleep(0.2)
         return self._now
 
-    def _read(self) -> datetime | None:
-        self._read_at = time.monotonic()
+    def reading(self) -> tuple[datetime, bool] | None:
+        """The venue's present instant and whether it is open, asked now; None when it does not answer."""
         try:
             with urllib.request.urlopen(self._request, timeout=3.0) as answer:  # noqa: S310 - see above
-                return datetime.fromisoformat(json.load(answer)["timestamp"]).astimezone(UTC)
-        except (OSError, ValueError, KeyError, TypeError):
+                told = json.load(answer)
+                return datetime.fromisoformat(told["timestamp"]).astimezone(UTC), bool(told.get("is_open"))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
+
+    def _read(self) -> datetime | None:
+        self._read_at = time.monotonic()
+        told = self.reading()
+        return None if told is None else told[0]

@@ -103,6 +103,7 @@ class TradeUpdates:
         self._pace = pace or Pace()
         self._monotonic = monotonic
         self._behind = True
+        self._acknowledged = False
         self._untold: dict[str, float] = {}
         self._event_at: datetime | None = None
         self._looked_at: datetime | None = None
@@ -143,7 +144,7 @@ class TradeUpdates:
     def _own(self, fence: int, stop: Callable[[], bool]) -> None:
         stream = self._connect()
         stream.open()
-        self._behind, self._untold = True, {}
+        self._behind, self._acknowledged, self._untold = True, False, {}
         self._look_at = self._renew_at = self._monotonic()
         self._give_up_at = self._look_at + self._pace.connect
         try:
@@ -152,16 +153,23 @@ class TradeUpdates:
                 if isinstance(told, TradeUpdate):
                     self.take(told)
                 elif told is not None:
-                    log.info("trade_updates_gap", listening=isinstance(told, Listening))
-                    self._behind, self._look_at = True, self._monotonic()
+                    self._note_gap(told)
+                if not stream.is_listening:
+                    self._acknowledged, self._behind = False, True
                 now = self._monotonic()
                 if now >= self._look_at:
-                    self._look_at = now + (self._pace.poll if self._look(stream, now) else self._pace.again)
+                    self._look_at = now + (self._pace.poll if self._look(now) else self._pace.again)
                 self._judge(stream, now)
         finally:
             stream.close()
             metrics.observe_stream(listening=False)
             self._database.release_lease(LEASE, fence=fence)
+
+    def _note_gap(self, told: Told) -> None:
+        """What happened before we listened, or what we could not read, is asked for now."""
+        log.info("trade_updates_gap", listening=isinstance(told, Listening))
+        self._acknowledged |= isinstance(told, Listening)
+        self._behind, self._look_at = True, self._monotonic()
 
     def _is_mine(self, stream: Stream, fence: int) -> bool:
         """Whether the lease stands; as long as nobody can say, it does."""
@@ -178,15 +186,15 @@ class TradeUpdates:
             log.warning("trade_updates_lease_lost", fence=fence)
         return stands
 
-    def _look(self, stream: Stream, now: float) -> bool:
+    def _look(self, now: float) -> bool:
         """Ask the venue for what may not have been told; whether it answered."""
         try:
             opened = self._database.account()
             if opened is None:  # the first cycle opens the books
                 return True
-            if self._behind or not stream.is_listening:
+            if self._behind:
                 self._reconcile(self._venue.clock().now)
-                self._behind = False
+                self._behind = not self._acknowledged
             else:
                 listed_at = self._database.fills_listed_at()
                 since = opened.opened_at if listed_at is None else max(opened.opened_at, listed_at - FILL_OVERLAP)
@@ -218,6 +226,7 @@ class TradeUpdates:
         metrics.observe_stream(listening=stream.is_listening, heard_seconds_ago=heard)
         return {
             "listening": stream.is_listening,
+            "caught_up": not self._behind,
             "heard_seconds_ago": None if heard is None else round(heard, 1),
             "last_event_at": self._event_at,
             "last_look_at": self._looked_at,

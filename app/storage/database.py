@@ -20,12 +20,11 @@ from sqlalchemy.exc import ArgumentError, OperationalError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.domain.errors import AlphaTraderError, ConfigurationError
+from app.runtime.sqlite_version import SAFE_SQLITE, is_safe
 from app.storage.audit import PENDING, Journal, Noted
 
 T = TypeVar("T")
 
-# SQLite 3.7.0 to 3.51.2 can corrupt a database in WAL mode when a checkpoint resets the log under another writer.
-SAFE_SQLITE = (3, 51, 3)
 # PostgreSQL: serialization failure, deadlock. Both are proven to have had no effect.
 _REPEATABLE = frozenset({"40001", "40P01"})
 MAX_ATTEMPTS = 20
@@ -152,7 +151,7 @@ def _sqlite_engine(url: URL, pool_size: int, busy_timeout_seconds: float) -> Eng
         connection.isolation_level = None  # the driver must not open transactions of its own; `_begin` does
         cursor = connection.cursor()
         _switch_to_wal(cursor, busy_timeout_seconds)
-        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA synchronous=FULL")  # NORMAL may lose the last commits of a WAL when power fails
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 
@@ -182,7 +181,7 @@ def _switch_to_wal(cursor: sqlite3.Cursor, patience_seconds: float) -> None:
 
 def _warn_of_old_sqlite() -> None:
     global _warned  # noqa: PLW0603 - once per process
-    if sqlite3.sqlite_version_info < SAFE_SQLITE and not _warned:
+    if not is_safe() and not _warned:
         _warned = True
         _log.warning(
             "sqlite_wal_reset_bug",

@@ -37,6 +37,7 @@ class Ready(Answer):
     status: str
     components: dict[str, Any] = Field(description="ok or the fault, by component")
     last_cycle: Record | None
+    trade_updates: Record | None = Field(description="how the listener to the venue's trade updates fares, null without one")
 
 
 class AccountAnswer(Answer):

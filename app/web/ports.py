@@ -80,6 +80,8 @@ class Records(Protocol):
     def ping(self) -> None: ...  # noqa: D102
     def cycles(self, limit: int) -> Sequence[object]: ...  # noqa: D102
     def latest_cycle(self) -> object | None: ...  # noqa: D102
+    def newest_slot_done(self) -> datetime | None: ...  # noqa: D102
+    def lease(self, name: str) -> object | None: ...  # noqa: D102
     def orders(self, limit: int, symbol: str | None = None) -> Sequence[object]: ...  # noqa: D102
     def fills(self, limit: int, symbol: str | None = None) -> Sequence[object]: ...  # noqa: D102
     def equity_curve(self, since: datetime | None = None, limit: int = 1000) -> Sequence[object]: ...  # noqa: D102

@@ -19,7 +19,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 REUSE_SECONDS = 3.0
-OVERDUE_CYCLES = 3
+OVERDUE_CYCLES = 2
+TRADE_UPDATES = "trade-updates"  # the lease of the process that listens to them
 
 
 class Readiness:
@@ -32,7 +33,7 @@ class Readiness:
         self._open_since: datetime | None = None
 
     def report(self, services: Services) -> dict[str, Any]:
-        """status `ok` or `not_ready`, the state of each component, and the last cycle."""
+        """status `ok` or `not_ready`, the state of each component, the last cycle, and how the trade updates come in."""
         with self._lock:
             if time.monotonic() - self._asked_at >= REUSE_SECONDS:
                 self._report = self._ask(services)
@@ -51,12 +52,15 @@ class Readiness:
         if cycle is not None:
             age = (clock.now - slot).total_seconds() if clock is not None and isinstance(slot, datetime) else None
             last = {name: record.get(name) for name in ("cycle_id", "slot", "outcome")} | {"age_seconds": to_wire(age)}
-        if clock is not None and components["last_cycle"] == "ok" and self._overdue(clock, slot, services):
+        done = _attempt(components, "last_cycle", services.database.newest_slot_done)
+        if clock is not None and components["last_cycle"] == "ok" and self._overdue(clock, done, services):
             components["last_cycle"] = "overdue"
         status = "ok" if all(state == "ok" for state in components.values()) else "not_ready"
-        return {"status": status, "components": components, "last_cycle": last}
+        stream = _attempt({}, "trade_updates", lambda: _stream(services))
+        return {"status": status, "components": components, "last_cycle": last, "trade_updates": stream}
 
     def _overdue(self, clock: VenueClock, slot: datetime | None, services: Services) -> bool:
+        """Whether two slots have gone by without a cycle that did its work; one that began, or failed, is none."""
         # A cycle is missed only while the venue is open; the first ones after the opening get their time.
         if not clock.is_open:
             self._open_since = None
@@ -64,6 +68,15 @@ class Readiness:
         self._open_since = min(self._open_since or clock.now, clock.now)
         newest = max(slot, self._open_since) if slot is not None else self._open_since
         return clock.now - newest > timedelta(seconds=OVERDUE_CYCLES * services.settings.trading_cycle_seconds)
+
+
+def _stream(services: Services) -> dict[str, Any] | None:
+    """What the listener to trade updates told last. No fault of readiness: each cycle asks for everything all the same."""
+    lease: Any = services.database.lease(TRADE_UPDATES)
+    if lease is None:
+        return None
+    told = {"is_running": bool(lease.owner), "told_at": lease.renewed_at, **lease.status}
+    return {name: to_wire(value) for name, value in told.items()}
 
 
 def _attempt(components: dict[str, str], name: str, call: Callable[[], T]) -> T | None:

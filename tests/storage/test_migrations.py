@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import os
+import random
+import signal
 import sqlite3
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,6 +15,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, select, text
 
+from app.config import Settings
 from app.domain.errors import ConfigurationError
 from app.storage import database as database_module
 from app.storage import migrations
@@ -123,10 +128,47 @@ def test_no_server_is_told_plainly(tmp_path):
         Database(f"sqlite:///{directory}", busy_timeout_seconds=0.1).ping()
 
 
-@pytest.mark.row("E18")
-def test_an_old_sqlite_is_called_out_once(tmp_path: Path, capsys, monkeypatch):
+@pytest.mark.parametrize(("version", "refused"), [((3, 51, 2), True), ((3, 40, 1), True), ((3, 51, 3), False)])
+def test_E18_live_mode_refuses_an_old_sqlite(monkeypatch, version, refused):
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
+    keys = {"alpaca_api_key": "k", "alpaca_api_secret": "s", "secret_key": "x" * 32, "admin_password": "y" * 12}
+    live = {"_env_file": None, "trading_mode": "live", "alpaca_paper": False, **keys}
+    if refused:
+        with pytest.raises(ValueError, match=r"SQLite .* can corrupt"):
+            Settings(**live)
+    else:
+        Settings(**live)
+    Settings(**live, database_url="postgresql+psycopg://localhost/x")
+    Settings(_env_file=None, **keys)
+
+
+def test_E18_an_old_sqlite_is_called_out_once(tmp_path: Path, capsys, monkeypatch):
     monkeypatch.setattr(database_module, "_warned", False)
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 2))
     for name in ("a", "b"):
         Database(f"sqlite:///{tmp_path / name}")
     assert capsys.readouterr().out.count("sqlite_wal_reset_bug") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_A18_a_killed_migration_leaves_the_old_schema_or_the_new(empty_database_url):
+    """kill -9 at random moments of a real process; whoever comes next finds all of it or nothing, and completes it."""
+    kills = int(os.environ.get("MIGRATION_KILLS", "50" if os.environ.get("FAULTS") == "long" else "5"))
+    chance = random.Random(18)
+    for number in range(kills):
+        child = os.fork()
+        if not child:
+            migrate(Database(empty_database_url))
+            os._exit(0)
+        time.sleep(chance.uniform(0.0, 0.5))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        database = Database(empty_database_url)
+        tables = set(inspect(database.engine).get_table_names())
+        assert tables in (set(), set(METADATA.tables) | {"alembic_version"}), f"kill {number}"
+        database.close()
+    database = Database(empty_database_url)
+    migrate(database)
+    with database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+    database.close()

@@ -30,6 +30,7 @@ class FakeDatabase:
     """Task records in memory, with the rules of the real ones: what is over stays as it is."""
 
     records: dict[str, Record] = field(default_factory=dict)
+    alerts: list[str] = field(default_factory=list)
     _ids: Any = field(default_factory=lambda: itertools.count(1))
 
     def create_task(self, kind: str, params: Mapping[str, Any]) -> str:
@@ -56,6 +57,9 @@ class FakeDatabase:
 
     def fail_task(self, task_id: str, error: str) -> None:
         self._change(task_id, state="failed", error=error)
+
+    def enqueue_alert(self, kind: str, message: str, payload: Mapping[str, Any] | None = None) -> None:
+        self.alerts.append(message)
 
     def _change(self, task_id: str, **values: Any) -> None:
         record = self.task(task_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from app.celery_config import make_celery
 from app.config import settings
 from app.runtime.venue_time import VenueTime
 from app.tasks import process
-from tests.tasks.fakes import fake_services
+from tests.tasks.fakes import FakeDatabase, fake_services
 
 app = make_celery(settings())
 
@@ -35,12 +36,29 @@ class _Trading:
 
 class _Notifier:
     def deliver(self, database, limit):
+        if Path(os.environ["ROUND_TRIP_LOG"] + ".deadly").exists():
+            _note("died")
+            os.kill(os.getpid(), signal.SIGKILL)
         _note("deliver")
+
+
+class _Database(FakeDatabase):
+    """Remembers beyond the death of its process what a database would."""
+
+    def note_redelivery(self, message_id, task):
+        with Path(os.environ["ROUND_TRIP_LOG"] + ".again").open("a+") as file:
+            file.write(message_id + "\n")
+            file.seek(0)
+            return file.read().split().count(message_id)
+
+    def enqueue_alert(self, kind, message, payload=None):
+        with Path(os.environ["ROUND_TRIP_LOG"] + ".alerts").open("a") as file:
+            file.write(message + "\n")
 
 
 def _build():
     services = fake_services(train=lambda *_, **__: _note("train") or [], tune=lambda *_, **__: _note("tune") or [])
-    services.trading, services.notifier = _Trading(), _Notifier()
+    services.trading, services.notifier, services.database = _Trading(), _Notifier(), _Database()
     services.alpaca.clock = lambda: SimpleNamespace(now=_venue_now())
 
     def enqueue(kind, params):

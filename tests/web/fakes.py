@@ -234,6 +234,12 @@ class FakeDatabase:
     def latest_cycle(self) -> CycleRow | None:
         return self.cycle
 
+    def newest_slot_done(self) -> datetime | None:
+        return self.cycle.slot if self.cycle else None
+
+    def lease(self, name: str) -> None:
+        return None
+
     def _money(self, limit: int, symbol: str | None) -> list[MoneyRow]:
         rows = [MoneyRow(symbol="AAPL", side=Side.BUY, quantity=Decimal("10"), price=Decimal("180.10"), at=NOW)]
         return [r for r in rows if symbol in (None, r.symbol)][:limit]

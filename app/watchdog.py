@@ -1,0 +1,83 @@
+"""Entry point of the watchdog: `python -m app.watchdog`. It needs the database and the venue's clock, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+
+from app.config import Settings, TradingMode, settings
+from app.domain.errors import ConfigurationError
+from app.notify.notifier import Notifier
+from app.runtime import log
+from app.runtime.clock import WallClock
+from app.runtime.venue_time import VenueTime
+from app.services.database_service import DatabaseService
+from app.services.watchdog import Progress, Watchdog
+from app.storage.database import Database
+
+LOOK_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    """An outbox of one message, for when there is no other."""
+
+    message: str
+    id: int = 0
+    kind: str = "alert"
+
+    def outbox_pending(self, limit: int) -> list[_Sentence]:
+        """Itself."""
+        return [self][:limit]
+
+    def outbox_sent(self, id: int) -> None:
+        """Nothing to note."""
+
+    def outbox_failed(self, id: int, error: str) -> None:
+        """Nothing to note."""
+
+
+def build(chosen: Settings) -> Watchdog:
+    """The watchdog with all that it needs: no venue client, no models. Migrates the database."""
+    clock = WallClock()
+    database = DatabaseService(Database(chosen.database_url, busy_timeout_seconds=5.0), clock)
+    database.migrate()
+    notifier = Notifier(chosen, clock)
+    venue = VenueTime(
+        chosen.alpaca_trading_url,
+        key=chosen.alpaca_api_key.get_secret_value(),
+        secret=chosen.alpaca_api_secret.get_secret_value(),
+    )
+    return Watchdog(
+        progress=Progress(venue.reading, simulated=chosen.trading_mode is TradingMode.SIMULATED),
+        database=database,
+        cycle_seconds=chosen.trading_cycle_seconds,
+        mode=chosen.trading_mode.value,
+        deliver=lambda: notifier.deliver(database),
+        say=lambda text: notifier.deliver(_Sentence(text)),
+    )
+
+
+def main() -> int:
+    """Look every few seconds until SIGTERM or Ctrl-C; the exit code."""
+    try:
+        chosen = settings()
+    except ConfigurationError as fault:
+        print(fault.message, file=sys.stderr)  # noqa: T201 - there is no log without settings
+        return 1
+    log.configure(chosen, "watchdog")
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    watchdog = build(chosen)
+    (chosen.state_dir / "watchdog.pid").write_text(str(os.getpid()))  # whoever waits for this process looks here
+    while not ended.wait(LOOK_SECONDS):
+        watchdog.look()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
