@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from app.brokers.alpaca import AlpacaBroker
@@ -10,19 +11,25 @@ from app.brokers.alpaca_wire import AlpacaWire
 from app.brokers.rate_limit import TokenBucket
 from app.celery_config import CeleryTaskQueue, make_celery
 from app.config import Settings, TradingMode
+from app.domain.audit import digest
 from app.domain.forecast import Forecaster
 from app.domain.ports import Clock
 from app.learning.scripted import ScriptedForecaster
 from app.notify.notifier import Notifier
 from app.runtime.clock import WallClock
+from app.runtime.redaction import Redactor, secrets_of
+from app.runtime.version import code_version
 from app.services.ai_service import AIService
 from app.services.alpaca_service import AlpacaService
+from app.services.audit_service import AuditService
 from app.services.backtest_service import BacktestService
 from app.services.database_service import DatabaseService
 from app.services.kill_switch import KillSwitch
 from app.services.optimizer_service import OptimizerService
 from app.services.risk_manager import RiskManager
 from app.services.trading_service import TradingService
+from app.storage.audit import Journal
+from app.storage.audit_anchor import Anchor
 from app.storage.database import Database
 from app.storage.model_files import ModelFiles
 from app.storage.param_files import ParamFiles
@@ -46,6 +53,7 @@ class Services:
     optimizer: OptimizerService
     tasks: CeleryTaskQueue
     notifier: Notifier
+    audit: AuditService
 
     def close(self) -> None:
         """Give back connections."""
@@ -55,7 +63,9 @@ class Services:
 def build(settings: Settings) -> Services:
     """The services of this process. Migrates the database; opens no connection to the venue or the queue yet."""
     clock = WallClock()
-    database = DatabaseService(Database(settings.database_url), clock, spool=settings.state_dir / "answers")
+    database = DatabaseService(
+        Database(settings.database_url), clock, spool=settings.state_dir / "answers", journal=_journal(settings, clock)
+    )
     database.migrate()
 
     alpaca = _venue(settings, database, clock)
@@ -98,6 +108,7 @@ def build(settings: Settings) -> Services:
         optimizer=OptimizerService(params),
         tasks=CeleryTaskQueue(make_celery(settings), database),
         notifier=Notifier(settings, clock),
+        audit=AuditService(database),
     )
 
 
@@ -111,7 +122,20 @@ def build_kill_switch(settings: Settings) -> KillSwitch:
 
 def open_without_migrating(settings: Settings) -> DatabaseService:
     """The database as it is, for those who must not wait for it or only look."""
-    return DatabaseService(Database(settings.database_url), WallClock())
+    clock = WallClock()
+    return DatabaseService(Database(settings.database_url), clock, journal=_journal(settings, clock))
+
+
+def _journal(settings: Settings, clock: Clock) -> Journal:
+    config = settings.behaviour()
+    return Journal(
+        clock=clock,
+        code_version=code_version(),
+        config_digest=digest(json.dumps(config, sort_keys=True).encode())[:16],
+        config=config,
+        anchor=Anchor(settings.state_dir / "audit_head.txt"),
+        redactor=Redactor(secrets_of(settings)),
+    )
 
 
 def _risk(settings: Settings, database: DatabaseService, alpaca: AlpacaService, clock: Clock) -> RiskManager:

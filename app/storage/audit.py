@@ -23,6 +23,7 @@ from app.domain.errors import ConfigurationError
 from app.domain.ports import Clock
 from app.runtime.clock import WallClock
 from app.runtime.redaction import Redactor
+from app.storage import outbox
 from app.storage.audit_anchor import Anchor
 from app.storage.columns import plain
 from app.storage.tables import AUDIT_HEAD, AUDIT_LOG
@@ -91,12 +92,16 @@ class Journal:
         """Seals what was noted into the log; what it returns is to be called once the transaction is committed."""
         if not noted:
             return _nothing
+        # Read before the head: whoever noted a place there had committed it.
+        known = self.anchor.newest() if self.anchor is not None else Head()
         head = connection.execute(_HEAD).one_or_none()
         if head is None:
             raise ConfigurationError("the audit log has lost its head; nothing is written until a person has looked at it")
         origin = f"{self.code_version}|{self.config_digest}"
         if head.origin != origin:
             noted = [self._origin(), *noted]
+        if known.seq > head.seq:
+            noted = [self._loss(connection, known, head.seq), *noted]
         causes = _Causes(connection, noted)
         context = structlog.contextvars.get_contextvars()
         recorded_at = instant(self.clock.now())
@@ -124,16 +129,26 @@ class Journal:
         connection.execute(
             _ADVANCE, {"new_seq": seq, "new_hash": newest.hash, "new_at": latest, "new_origin": _storable(origin)}
         )
-        return _nothing if self.anchor is None else lambda: self._note_head(newest)
+        return lambda: self._note_head(newest, anew=known.seq > head.seq)
 
     def _origin(self) -> Noted:
         """A program or configuration that this log has not been written with before."""
         payload = {"code_version": self.code_version, "config_digest": self.config_digest, "config": self.config}
         return Noted(kind=Kind.STARTED, payload=payload, at=None, subject=dict.fromkeys(_SUBJECTS, ""))
 
-    def _note_head(self, head: Head) -> None:
+    def _loss(self, connection: Connection, known: Head, last: int) -> Noted:
+        """The log ends before what the file beside it has seen: it must not grow over the gap unnoticed."""
+        text = (
+            f"The audit log ends with event {last}, but event {known.seq} was committed: its end was cut off, or this is an "
+            "older or another database."
+        )
+        outbox.enqueue(connection, "alert", text, {"last": last, "known": known.seq}, self.clock.now())
+        payload = {"last": last, "known": known.seq, "known_hash": known.hash, "detail": text}
+        return Noted(kind=Kind.LOST, payload=payload, at=None, subject=dict.fromkeys(_SUBJECTS, ""))
+
+    def _note_head(self, head: Head, *, anew: bool) -> None:
         if self.anchor is not None:
-            self.anchor.note(head)
+            self.anchor.note(head, anew=anew)
 
     def _json(self, payload: Mapping[str, Any]) -> str:
         """Canonical JSON: sorted names, no spaces, ASCII; what looks like a secret is hidden."""
@@ -145,8 +160,8 @@ class Journal:
 
 
 class _Causes:
-    """Which event led to each of those noted: for an order its own last one, or what this transaction decided before it;
-    else what came before in this transaction, or last in the same cycle."""
+    """Which event led to each of those noted: for an order its own last one, or what its cycle did before it in this
+    transaction; else what came before in this transaction, or last in the same cycle."""
 
     def __init__(self, connection: Connection, noted: Sequence[Noted]) -> None:
         names = {one.subject["client_order_id"] for one in noted} - {""}
@@ -164,7 +179,7 @@ class _Causes:
         cause = self._of_order.get(name, self._general or self._before) if name else self._before
         if name:
             self._of_order[name] = seq
-        else:
+        elif one.subject["cycle_id"]:
             self._general = seq
         self._before = seq
         return "" if cause is None else str(cause)
