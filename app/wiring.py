@@ -17,7 +17,7 @@ from app.domain.ports import Clock
 from app.learning.scripted import ScriptedForecaster
 from app.notify.notifier import Notifier
 from app.runtime.clock import WallClock
-from app.runtime.redaction import Redactor, secrets_of
+from app.runtime.redaction import SHORTEST_SECRET, secrets_of
 from app.runtime.version import code_version
 from app.services.ai_service import AIService
 from app.services.alpaca_service import AlpacaService
@@ -134,7 +134,7 @@ def _journal(settings: Settings, clock: Clock) -> Journal:
         config_digest=digest(json.dumps(config, sort_keys=True).encode())[:16],
         config=config,
         anchor=Anchor(settings.state_dir / "audit_head.txt"),
-        redactor=Redactor(secrets_of(settings)),
+        secrets=[one for one in secrets_of(settings) if len(one) >= SHORTEST_SECRET],
     )
 
 

@@ -19,6 +19,7 @@ from app.web import (
     metrics_page,
     request_body,
     routes_account,
+    routes_audit,
     routes_auth,
     routes_backtest,
     routes_dashboard,
@@ -45,6 +46,7 @@ ROUTES = (
     routes_learning,
     routes_backtest,
     routes_risk,
+    routes_audit,
     routes_tasks,
     routes_dashboard,
 )

@@ -228,9 +228,7 @@ def test_without_its_head_nothing_is_written(database, hand_clock):
 
 
 def test_secrets_and_odd_values_do_not_get_in(database, hand_clock):
-    from app.runtime.redaction import Redactor
-
-    DatabaseService(database, hand_clock, journal=Journal(clock=hand_clock, redactor=Redactor(["tops3cret-value"])))
+    DatabaseService(database, hand_clock, journal=Journal(clock=hand_clock, secrets=["tops3cret-value"]))
     payload = {
         "error": "key tops3cret-value refused",
         "auth": "Bearer abcdefghijkl",
