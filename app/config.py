@@ -9,10 +9,11 @@ import sqlite3
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.domain.errors import ConfigurationError
@@ -203,6 +204,12 @@ class Settings(BaseSettings):
                 faults.append(f"{name.upper()} is not an address of TRADING_MODE={self.trading_mode}; unset it")
         return faults
 
+    def behaviour(self) -> dict[str, Any]:
+        """What decides how it trades, as plain JSON: no secrets, addresses, places or names of people."""
+        plain = self.model_dump(mode="json")
+        kept = type(self).model_fields.items()
+        return {name: plain[name] for name, field in kept if not name.endswith(_NOT_BEHAVIOUR) and not _is_secret(field)}
+
     @property
     def limits(self) -> RiskLimits:
         """The risk limits as the decision takes them (magnitudes)."""
@@ -232,6 +239,13 @@ class Settings(BaseSettings):
             round_trip_cost_fraction=self.round_trip_cost,
             rebalance_margin_fraction=self.rebalance_margin,
         )
+
+
+_NOT_BEHAVIOUR = ("_url", "_host", "_port", "_dir", "_file", "_username", "log_level")
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return field.annotation in {SecretStr, SecretStr | None}
 
 
 def is_symbol(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from app.brokers.alpaca import AlpacaBroker
@@ -11,6 +12,7 @@ from app.brokers.alpaca_wire import AlpacaWire
 from app.brokers.rate_limit import TokenBucket
 from app.celery_config import CeleryTaskQueue, make_celery
 from app.config import Settings, TradingMode
+from app.domain.audit import digest
 from app.domain.forecast import Forecaster
 from app.domain.ports import Clock
 from app.learning.scripted import ScriptedForecaster
@@ -18,8 +20,11 @@ from app.notify.notifier import Notifier
 from app.runtime import failpoint
 from app.runtime.clock import WallClock
 from app.runtime.owner import is_alive
+from app.runtime.redaction import SHORTEST_SECRET, secrets_of
+from app.runtime.version import code_version
 from app.services.ai_service import AIService
 from app.services.alpaca_service import AlpacaService
+from app.services.audit_service import AuditService
 from app.services.backtest_service import BacktestService
 from app.services.database_service import DatabaseService
 from app.services.execution import Executor
@@ -33,6 +38,8 @@ from app.services.reconciliation import Reconciler
 from app.services.risk_manager import RiskManager
 from app.services.trade_updates import TradeUpdates
 from app.services.trading_service import TradingService
+from app.storage.audit import Journal
+from app.storage.audit_anchor import Anchor
 from app.storage.database import Database
 from app.storage.model_files import ModelFiles
 from app.storage.param_files import ParamFiles
@@ -57,6 +64,7 @@ class Services:
     optimizer: OptimizerService
     tasks: CeleryTaskQueue
     notifier: Notifier
+    audit: AuditService
 
     def close(self) -> None:
         """Give back connections."""
@@ -67,8 +75,7 @@ def build(settings: Settings) -> Services:
     """The services of this process. Migrates the database; opens no connection to the venue or the queue yet."""
     failpoint.arm(settings.crash_at, settings.hold_at, settings.state_dir)
     clock = WallClock()
-    database = DatabaseService(Database(settings.database_url), clock, spool=settings.state_dir / "answers")
-    database.migrate()
+    database = _database(settings, clock)
 
     alpaca = _venue(settings, database, clock)
     params = ParamFiles(settings.params_dir)
@@ -111,6 +118,7 @@ def build(settings: Settings) -> Services:
         optimizer=OptimizerService(params),
         tasks=CeleryTaskQueue(make_celery(settings), database),
         notifier=Notifier(settings, clock),
+        audit=AuditService(database),
     )
 
 
@@ -125,8 +133,7 @@ def build_kill_switch(settings: Settings) -> KillSwitch:
 def build_trade_updates(settings: Settings) -> TradeUpdates:
     """The listener to the venue's trade updates, and all that it needs. Migrates the database."""
     clock = WallClock()
-    database = DatabaseService(Database(settings.database_url), clock, spool=settings.state_dir / "answers")
-    database.migrate()
+    database = _database(settings, clock)
     alpaca = _venue(settings, database, clock)
 
     def connect() -> AlpacaStream:
@@ -144,8 +151,7 @@ def build_trade_updates(settings: Settings) -> TradeUpdates:
 def build_guard(settings: Settings) -> GuardDuty:
     """The exit monitor, and all that it needs: neither queue nor models. Migrates the database."""
     clock = WallClock()
-    database = DatabaseService(Database(settings.database_url), clock, spool=settings.state_dir / "answers")
-    database.migrate()
+    database = _database(settings, clock)
     alpaca = _venue(settings, database, clock)
     turn = Turn(database)
     orders = ExitOrders(
@@ -166,7 +172,28 @@ def build_guard(settings: Settings) -> GuardDuty:
 
 def open_without_migrating(settings: Settings) -> DatabaseService:
     """The database as it is, for those who must not wait for it or only look."""
-    return DatabaseService(Database(settings.database_url), WallClock())
+    clock = WallClock()
+    return DatabaseService(Database(settings.database_url), clock, journal=_journal(settings, clock))
+
+
+def _database(settings: Settings, clock: Clock) -> DatabaseService:
+    database = DatabaseService(
+        Database(settings.database_url), clock, spool=settings.state_dir / "answers", journal=_journal(settings, clock)
+    )
+    database.migrate()
+    return database
+
+
+def _journal(settings: Settings, clock: Clock) -> Journal:
+    config = settings.behaviour()
+    return Journal(
+        clock=clock,
+        code_version=code_version(),
+        config_digest=digest(json.dumps(config, sort_keys=True).encode())[:16],
+        config=config,
+        anchor=Anchor(settings.state_dir / "audit_head.txt"),
+        secrets=[one for one in secrets_of(settings) if len(one) >= SHORTEST_SECRET],
+    )
 
 
 def _risk(settings: Settings, database: DatabaseService, alpaca: AlpacaService, clock: Clock) -> RiskManager:

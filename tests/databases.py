@@ -119,6 +119,8 @@ def wipe(database: Database) -> None:
             connection.execute(insert(AUDIT_HEAD).values(id=1, seq=0, hash=ORIGIN, at="", origin=""))
 
     database.write(work)
+    if database.file is not None:
+        database.file.with_name(f"{database.file.name}.audit-head").unlink(missing_ok=True)
 
 
 @contextmanager

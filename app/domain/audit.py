@@ -41,7 +41,7 @@ class Kind(StrEnum):
     an order the limits left no room for. sent: the right to send was given out, once. answered: what the venue told of an
     order. filled: an execution. booked: cash and positions as they stand after this transaction. canceled: an order
     ended without further executions. reconciled: taken over from the venue. risk_changed, operator: the risk state, by the
-    system or by a person.
+    system or by a person. lost: events committed before this one are gone.
     """
 
     STARTED = "started"
@@ -57,6 +57,7 @@ class Kind(StrEnum):
     RECONCILED = "reconciled"
     RISK_CHANGED = "risk_changed"
     OPERATOR = "operator"
+    LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from app.domain.audit import Break, Event, Head
+from app.domain.audit_book import AuditedBook
 from app.domain.bar import BarSeries
 from app.domain.records import BacktestRecord, Lease, OutboxMessage, TaskRecord
-from app.storage import backtests, bars, leases, migrations, outbox, redeliveries, task_records
+from app.storage import audit_reader, backtests, bars, leases, migrations, outbox, redeliveries, task_records
 from app.storage.trading_ledger import TradingLedger
 
 
@@ -65,6 +67,31 @@ class DatabaseService(TradingLedger):
     def backtest(self, backtest_id: str) -> BacktestRecord:
         """One backtest with everything."""
         return self._db.read(lambda c: backtests.one(c, backtest_id))
+
+    # --- the audit log
+
+    def check_audit(self, *, first: int | None = None, last: int | None = None) -> tuple[int, Head, Break | None]:
+        """Walks the chain from event `first` to event `last`: events checked, the last that holds, and the first fault."""
+        # Before the snapshot: what the file names must be in it.
+        anchor = self._db.journal.anchor
+        heads = anchor.heads() if anchor is not None else []
+        return self._db.read(lambda c: audit_reader.check(c, heads, first=first, last=last))
+
+    def audited_book(self, at: datetime | None = None) -> tuple[AuditedBook, tuple[str, ...]]:
+        """The books at venue time `at` (None: now) from the log alone, and where log and ledger disagree now."""
+        return self._db.read(lambda c: audit_reader.book(c, at))
+
+    def audited_order(self, name: str) -> tuple[str, list[Event]]:
+        """The client order id and the events of the order with this id, ours or the venue's."""
+        return self._db.read(lambda c: audit_reader.of_order(c, name))
+
+    def audit_events(self, numbers: Collection[int]) -> list[Event]:
+        """These events, by number."""
+        return self._db.read(lambda c: audit_reader.by_number(c, numbers))
+
+    def audited_adoptions(self, symbol: str, since: int) -> list[Event]:
+        """Orders of a symbol taken over from the venue after event `since`."""
+        return self._db.read(lambda c: audit_reader.adopted(c, symbol, since))
 
     # --- tasks and messages
 

@@ -23,20 +23,26 @@ from app.domain.errors import ConfigurationError
 from app.domain.ports import Clock
 from app.runtime.clock import WallClock
 from app.runtime.redaction import Redactor
+from app.storage import outbox
 from app.storage.audit_anchor import Anchor
 from app.storage.columns import plain
 from app.storage.tables import AUDIT_HEAD, AUDIT_LOG
 
 PENDING = "audit_events"  # the execution option of a write transaction that holds what it noted
 
-_HEAD = select(AUDIT_HEAD.c.seq, AUDIT_HEAD.c.hash, AUDIT_HEAD.c.at, AUDIT_HEAD.c.origin).with_for_update()
+_LAST_OF_CYCLE = select(func.max(AUDIT_LOG.c.seq)).where(AUDIT_LOG.c.cycle_id == bindparam("cycle")).scalar_subquery()
+_HEAD = select(
+    AUDIT_HEAD.c.seq, AUDIT_HEAD.c.hash, AUDIT_HEAD.c.at, AUDIT_HEAD.c.origin, _LAST_OF_CYCLE.label("last_of_cycle")
+).with_for_update(of=AUDIT_HEAD)
+_APPEND = insert(AUDIT_LOG)
 _ADVANCE = update(AUDIT_HEAD).values({name: bindparam(f"new_{name}") for name in ("seq", "hash", "at", "origin")})
 _LAST_OF_ORDERS = (
     select(AUDIT_LOG.c.client_order_id, func.max(AUDIT_LOG.c.seq))
     .where(AUDIT_LOG.c.client_order_id.in_(bindparam("names", expanding=True)))
     .group_by(AUDIT_LOG.c.client_order_id)
 )
-_LAST_OF_CYCLE = select(func.max(AUDIT_LOG.c.seq)).where(AUDIT_LOG.c.cycle_id == bindparam("name"))
+# Texts without any of these hold nothing that looks like a secret; searching for the shapes themselves takes longer.
+_SIGNS = ("://", "eyj", "bearer", "apca-api")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,63 +83,86 @@ def record(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journal:
-    """Who writes, and what it writes with. config: the settings in force without secrets, told in full where a new
-    code_version or config_digest first appears. anchor: where the newest hash is kept beside the database."""
+    """Who writes, and what it writes with.
+
+    config: the settings in force without secrets, told in full where a new code_version or config_digest first appears.
+    secrets: values that must not get into the log. anchor: where the newest hash is kept beside the database."""
 
     clock: Clock = field(default_factory=WallClock)
     code_version: str = __version__
     config_digest: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     anchor: Anchor | None = None
-    redactor: Redactor = field(default_factory=Redactor)
+    secrets: Sequence[str] = ()
 
     def append(self, connection: Connection, noted: Sequence[Noted]) -> Callable[[], None]:
         """Seals what was noted into the log; what it returns is to be called once the transaction is committed."""
         if not noted:
             return _nothing
-        head = connection.execute(_HEAD).one_or_none()
+        # Read before the head: whoever noted a place there had committed it.
+        known = self.anchor.newest() if self.anchor is not None else Head()
+        cycle = next((one.subject["cycle_id"] for one in noted if one.subject["cycle_id"]), None)
+        head = connection.execute(_HEAD, {"cycle": cycle}).one_or_none()
         if head is None:
             raise ConfigurationError("the audit log has lost its head; nothing is written until a person has looked at it")
-        origin = f"{self.code_version}|{self.config_digest}"
+        origin, lost = f"{self.code_version}|{self.config_digest}", known.seq > head.seq
         if head.origin != origin:
             noted = [self._origin(), *noted]
-        causes = _Causes(connection, noted)
+        if lost:
+            noted = [self._loss(connection, known, head.seq), *noted]
+        rows, latest = self._sealed(noted, head, _Causes(connection, noted, head.last_of_cycle))
+        connection.execute(_APPEND, rows)
+        newest = Head(seq=rows[-1]["seq"], hash=rows[-1]["hash"])
+        connection.execute(
+            _ADVANCE, {"new_seq": newest.seq, "new_hash": newest.hash, "new_at": latest, "new_origin": _storable(origin)}
+        )
+        return lambda: self._note_head(newest, anew=lost)
+
+    def _sealed(self, noted: Sequence[Noted], head: Any, causes: _Causes) -> tuple[list[dict[str, Any]], str]:
+        """The rows to append, and the newest venue time known after them."""
         context = structlog.contextvars.get_contextvars()
-        recorded_at = instant(self.clock.now())
-        seq, link, latest = head.seq, head.hash.encode(), head.at
+        same = {
+            "recorded_at": instant(self.clock.now()),
+            "code_version": _storable(self.code_version),
+            "config_digest": self.config_digest,
+        }
+        link, latest = head.hash, head.at
         rows = []
-        for one in noted:
-            seq += 1
-            latest = max(latest, instant(one.at)) if one.at else latest
+        for seq, one in enumerate(noted, head.seq + 1):
+            at = instant(one.at) if one.at else latest
+            latest = max(latest, at)
             fields = {
-                "at": instant(one.at) if one.at else latest,
-                "recorded_at": recorded_at,
+                **same,
+                "at": at,
                 "kind": one.kind.value,
                 **{name: _storable(value) for name, value in one.subject.items()},
                 "correlation_id": _correlation(context, one),
                 "causation_id": causes.of(one, seq),
                 "payload": self._json(one.payload),
-                "code_version": _storable(self.code_version),
-                "config_digest": self.config_digest,
             }
-            own = seal(link, seq, [fields[name].encode() for name in FIELDS])
-            rows.append({"seq": seq, **fields, "previous": link.decode(), "hash": own})
-            link = own.encode()
-        connection.execute(insert(AUDIT_LOG), rows)
-        newest = Head(seq=seq, hash=link.decode())
-        connection.execute(
-            _ADVANCE, {"new_seq": seq, "new_hash": newest.hash, "new_at": latest, "new_origin": _storable(origin)}
-        )
-        return _nothing if self.anchor is None else lambda: self._note_head(newest)
+            own = seal(link.encode(), seq, [fields[name].encode() for name in FIELDS])
+            rows.append({"seq": seq, **fields, "previous": link, "hash": own})
+            link = own
+        return rows, latest
 
     def _origin(self) -> Noted:
         """A program or configuration that this log has not been written with before."""
         payload = {"code_version": self.code_version, "config_digest": self.config_digest, "config": self.config}
         return Noted(kind=Kind.STARTED, payload=payload, at=None, subject=dict.fromkeys(_SUBJECTS, ""))
 
-    def _note_head(self, head: Head) -> None:
+    def _loss(self, connection: Connection, known: Head, last: int) -> Noted:
+        """The log ends before what the file beside it has seen: it must not grow over the gap unnoticed."""
+        text = (
+            f"The audit log ends with event {last}, but event {known.seq} was committed: its end was cut off, or this is an "
+            "older or another database."
+        )
+        outbox.enqueue(connection, "alert", text, {"last": last, "known": known.seq}, self.clock.now())
+        payload = {"last": last, "known": known.seq, "known_hash": known.hash, "detail": text}
+        return Noted(kind=Kind.LOST, payload=payload, at=None, subject=dict.fromkeys(_SUBJECTS, ""))
+
+    def _note_head(self, head: Head, *, anew: bool) -> None:
         if self.anchor is not None:
-            self.anchor.note(head)
+            self.anchor.note(head, anew=anew)
 
     def _json(self, payload: Mapping[str, Any]) -> str:
         """Canonical JSON: sorted names, no spaces, ASCII; what looks like a secret is hidden."""
@@ -141,22 +170,22 @@ class Journal:
             text = _ENCODE(payload)
         except ValueError:  # an infinity or not-a-number somewhere
             text = _ENCODE(plain(payload))
-        return text if self.redactor.text(text) == text else _ENCODE(self.redactor.value(json.loads(text)))
+        lower = text.lower()
+        if not any(sign in lower for sign in _SIGNS) and not any(secret in text for secret in self.secrets):
+            return text
+        return _ENCODE(Redactor(self.secrets).value(json.loads(text)))
 
 
 class _Causes:
-    """Which event led to each of those noted: for an order its own last one, or what this transaction decided before it;
-    else what came before in this transaction, or last in the same cycle."""
+    """Which event led to each of those noted: for an order its own last one, or what its cycle did before it in this
+    transaction; else what came before in this transaction, or last in the same cycle."""
 
-    def __init__(self, connection: Connection, noted: Sequence[Noted]) -> None:
+    def __init__(self, connection: Connection, noted: Sequence[Noted], last_of_cycle: int | None) -> None:
         names = {one.subject["client_order_id"] for one in noted} - {""}
         rows = connection.execute(_LAST_OF_ORDERS, {"names": sorted(names)}).all() if names else []
         self._of_order: dict[str, int] = {row[0]: row[1] for row in rows}
         self._general: int | None = None
-        self._before: int | None = None
-        cycle = next((one.subject["cycle_id"] for one in noted if one.subject["cycle_id"]), None)
-        if cycle is not None:
-            self._before = connection.execute(_LAST_OF_CYCLE, {"name": cycle}).scalar_one()
+        self._before = last_of_cycle
 
     def of(self, one: Noted, seq: int) -> str:
         """The cause of the event that gets this number, as it is stored."""
@@ -164,7 +193,7 @@ class _Causes:
         cause = self._of_order.get(name, self._general or self._before) if name else self._before
         if name:
             self._of_order[name] = seq
-        else:
+        elif one.subject["cycle_id"]:
             self._general = seq
         self._before = seq
         return "" if cause is None else str(cause)

@@ -25,11 +25,12 @@ class Anchor:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def note(self, head: Head) -> None:
-        """Keeps the head of a committed transaction. A disk that does not take it is told to the log."""
+    def note(self, head: Head, *, anew: bool = False) -> None:
+        """Keeps the head of a committed transaction. anew: forget all others, the log has told of its loss. A disk that does
+        not take it is told to the log."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if anew else 0), 0o644)
             try:
                 os.pwrite(descriptor, f"{head.seq:012d} {head.hash}\n".encode(), head.seq % _SLOTS * _LINE_BYTES)
             finally:
@@ -45,3 +46,7 @@ class Anchor:
             return []
         found = [Head(seq=int(line[1]), hash=line[2].decode()) for line in _LINE.finditer(content)]
         return sorted(found, key=lambda head: head.seq)
+
+    def newest(self) -> Head:
+        """The last place it knows; the origin where there is no file."""
+        return max(self.heads(), key=lambda head: head.seq, default=Head())

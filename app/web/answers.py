@@ -212,6 +212,31 @@ class Reconciliation(Answer):
     unexplained: list[Difference]
 
 
+class AuditLine(Answer):
+    """One event. at: venue time; because: the event that led to it."""
+
+    seq: int
+    at: str | None
+    recorded_at: str
+    kind: str
+    text: str
+    because: int | None
+    correlation_id: str = Field(description="The cycle or request in which it was recorded")
+    code_version: str
+    config_digest: str
+
+
+class AuditStory(Answer):
+    """An order from what led to it to its end."""
+
+    client_order_id: str
+    origin: str = Field(description="decision, leg or external")
+    state: str
+    order: Record = Field(description="The terms first recorded")
+    legs: list[str]
+    lines: list[AuditLine]
+
+
 class Killed(Answer):
     """What the kill switch did. cancelled: the venue's ids of the entries it asked to cancel."""
 

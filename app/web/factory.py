@@ -19,6 +19,7 @@ from app.web import (
     metrics_page,
     request_body,
     routes_account,
+    routes_audit,
     routes_auth,
     routes_backtest,
     routes_dashboard,
@@ -47,6 +48,7 @@ ROUTES = (
     routes_backtest,
     routes_risk,
     routes_reconciliation,
+    routes_audit,
     routes_tasks,
     routes_dashboard,
 )

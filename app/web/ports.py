@@ -97,6 +97,14 @@ class Records(Protocol):
         ...
 
 
+class Audit(Protocol):
+    """The audit log."""
+
+    def explain(self, name: str) -> object:
+        """The story of an order. NotFound: the log knows no such order."""
+        ...
+
+
 class Models(Protocol):
     """What is known about the trained models."""
 
@@ -134,5 +142,7 @@ class Services(Protocol):
     def database(self) -> Records: ...  # noqa: D102
     @property
     def ai(self) -> Models: ...  # noqa: D102
+    @property
+    def audit(self) -> Audit: ...  # noqa: D102
     @property
     def tasks(self) -> TaskQueue: ...  # noqa: D102

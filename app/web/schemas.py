@@ -113,6 +113,12 @@ class RecordPath(Parameters):
     id: RecordId
 
 
+class OrderPath(Parameters):
+    """An order's id in the path, ours or the venue's."""
+
+    order: str = Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")
+
+
 class BarsQuery(Parameters):
     """Which bars."""
 

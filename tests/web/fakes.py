@@ -18,6 +18,7 @@ from app.domain.ports import Account, VenueClock
 from app.domain.reason import Reason
 from app.domain.trading_state import TradingState
 from app.engine.decision import SymbolRecord
+from app.services.audit_service import Story, StoryLine
 
 NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)
 NAN = float("nan")
@@ -299,6 +300,18 @@ class FakeQueue:
             raise self.fault
 
 
+class FakeAudit:
+    def explain(self, name: str) -> Story:
+        if name != "at-aapl-1":
+            raise NotFound(f"the audit log knows no order {name}")
+        line = StoryLine(
+            seq=4, at=NOW, recorded_at=NOW, kind="sent", text="given out to be sent, claim 1", because=3, correlation_id="c-1",
+            code_version="0.1.0", config_digest="ab",
+        )  # fmt: skip
+        order = {"symbol": "AAPL", "quantity": "10"}
+        return Story(client_order_id=name, origin="decision", state="sent", order=order, legs=(), lines=(line,))
+
+
 class FakeModels:
     def status(self) -> list[dict[str, Any]]:
         return [{"symbol": "AAPL", "version": "abc", "trained_through": NOW, "scores": {"mse_ratio": 0.998}}]
@@ -313,6 +326,7 @@ class FakeServices:
     kill: FakeKill = field(default_factory=FakeKill)
     database: FakeDatabase = field(default_factory=FakeDatabase)
     ai: FakeModels = field(default_factory=FakeModels)
+    audit: FakeAudit = field(default_factory=FakeAudit)
     tasks: FakeQueue = field(init=False)
 
     def __post_init__(self) -> None:

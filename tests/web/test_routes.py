@@ -47,6 +47,7 @@ ROUTES = [
     ("GET", "/api/orders?symbol=AAPL", None, 200, answers.Orders),
     ("GET", "/api/fills?limit=1000", None, 200, answers.Fills),
     ("GET", "/api/equity?since=2026-03-01T00:00:00%2B01:00", None, 200, answers.Equity),
+    ("GET", "/api/audit/orders/at-aapl-1", None, 200, answers.AuditStory),
     ("GET", "/api/models", None, 200, answers.Models),
 ]
 PUBLIC = {"/api/auth/login", "/api/health", "/api/ready", "/metrics"}
