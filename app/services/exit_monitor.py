@@ -23,6 +23,7 @@ from app.domain.reason import Reason
 from app.domain.trading_state import Cause, RiskState, TradingState
 from app.engine.protection import CORROBORATION, Aim, Print, is_believed, reached, stops_at_venue
 from app.risk.limits import RiskLimits
+from app.runtime.owner import is_alive
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
 from app.services.exit_orders import ExitOrders
@@ -70,14 +71,16 @@ class ExitMonitor:
         database: DatabaseService,
         orders: ExitOrders,
         limits: RiskLimits,
+        alive: Callable[[str], bool] = is_alive,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """alive: whether the owner of a cycle still runs."""
         self._venue = venue
         self._database = database
         self._orders = orders
         self._limits = limits
         self._monotonic = monotonic
-        self._books = GuardBooks(venue=venue, database=database, monotonic=monotonic)
+        self._books = GuardBooks(venue=venue, database=database, alive=alive, monotonic=monotonic)
         self._prints: dict[str, list[Print]] = {}
         self._not_before: dict[str, float] = {}
         self._told: dict[str, str] = {}
@@ -103,10 +106,9 @@ class ExitMonitor:
 
     def _attend(self, clock: VenueClock, held: Mapping[str, Position], risk: RiskState | None, *, flattening: bool) -> Look:
         found = _Findings()
-        holdings = holdings_of(self._database, self._limits)
+        holdings = holdings_of(self._database, self._limits, held)
         for symbol in sorted(set(held) - {one.symbol for one in holdings}):
             found.notes[symbol] = "the venue holds it, our books do not yet"
-        holdings = [one for one in holdings if one.symbol in held]
         exposed = [one for one in holdings if one.cover.exposed > 0]
         if flattening:
             self._flatten(holdings, clock, found)
@@ -234,7 +236,7 @@ class ExitMonitor:
     def _look_again(self, symbol: str, now: datetime) -> Holding | None:
         held = {name: one for name, one in self._venue.positions().items() if one.quantity > 0}
         self._books.catch_up(self._database.unsettled_intents(), self._venue.open_orders(), held, now)
-        return next((one for one in holdings_of(self._database, self._limits) if one.symbol == symbol), None)
+        return next((one for one in holdings_of(self._database, self._limits, held) if one.symbol == symbol), None)
 
     def _queue(self, symbol: str, reason: Reason, clock: VenueClock, found: _Findings) -> None:
         found.notes[symbol] = f"{reason.code} is due when the venue opens at {clock.next_open:%Y-%m-%d %H:%M} UTC"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -64,14 +64,24 @@ class ProtectionStatus:
     positions: tuple[Protection, ...]
 
 
-def holdings_of(database: DatabaseService, limits: RiskLimits) -> list[Holding]:
-    """Every long position of the books by symbol; none before the books are opened."""
+def holdings_of(
+    database: DatabaseService, limits: RiskLimits, at_venue: Mapping[str, Position] | None = None
+) -> list[Holding]:
+    """Every long position of the books by symbol; none before the books are opened. at_venue: what the venue holds, where
+    that was read: the smaller quantity counts."""
     if database.account() is None:
         return []
     orders = database.unsettled_intents()
+    positions = sorted(database.portfolio().positions.items())
+    if at_venue is not None:
+        positions = [
+            (symbol, replace(position, quantity=min(position.quantity, at_venue[symbol].quantity)))
+            for symbol, position in positions
+            if symbol in at_venue
+        ]
     return [
         Holding(position=position, aim=aim_of(position, limits), cover=cover_of(position, orders))
-        for _, position in sorted(database.portfolio().positions.items())
+        for _, position in positions
         if position.quantity > 0
     ]
 
