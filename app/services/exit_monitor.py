@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 RETRY_SECONDS = 60.0  # wall time before a refused order is tried again
 MINUTES_READ = 5
-NEWEST_MINUTE = timedelta(minutes=15)  # a minute that ended longer ago agrees with nothing
+NEWEST_MINUTE = timedelta(minutes=15)  # a minute that ended longer than that before a print says nothing about it
 _RUNGS = ("at the market", "at the market once more", "at the lowest price of the collar")
 _LOST = frozenset({Cause.BOOKS_LOST.code, Cause.STATE_LOST.code})
 _IN_FLIGHT = frozenset({OrderState.SENT, OrderState.UNKNOWN})
@@ -168,26 +168,26 @@ class ExitMonitor:
     def _believes(self, symbol: str, newest: Print, aim: Aim, now: datetime) -> bool:
         """Whether more than this one print asks for the exit; it is kept for the next look."""
         earlier = [one for one in self._prints.get(symbol, []) if newest.at and one.at and newest.at - one.at <= CORROBORATION]
-        believed = is_believed(newest, earlier, self._minute_closes(symbol, now), aim)
+        believed = is_believed(newest, earlier, self._minute_closes(symbol, newest.at or now, now), aim)
         if not earlier or earlier[-1].at != newest.at:
             earlier.append(newest)
         self._prints[symbol] = earlier
         return believed
 
-    def _minute_closes(self, symbol: str, now: datetime) -> list[Decimal]:
+    def _minute_closes(self, symbol: str, printed_at: datetime, now: datetime) -> list[Decimal]:
         try:
             bars = self._venue.recent_bars(symbol, timeframe=MINUTE, limit=MINUTES_READ, end=now)
         except VenueError as error:
             log.warning("minutes_not_read", symbol=symbol, error=error.message)
             return []
-        if not len(bars) or now.timestamp() - float(bars.known_at[-1]) > NEWEST_MINUTE.total_seconds():
+        if not len(bars) or printed_at.timestamp() - float(bars.known_at[-1]) > NEWEST_MINUTE.total_seconds():
             return []
         return [Decimal(repr(close)) for close in bars.close.tolist() if close > 0.0]
 
     def _rest(self, one: Holding, clock: VenueClock, found: _Findings) -> None:
         """Have the venue hold the levels of whole shares that nothing there protects."""
         cover, symbol = one.cover, one.symbol
-        if not cover.whole > 0 or cover.entry_id is not None or not self._may_try(symbol) or is_external(self._database, one):
+        if not cover.whole > 0 or cover.entry_ids or not self._may_try(symbol) or is_external(self._database, one):
             return
         outcome = self._orders.rest(one.position, cover.whole, one.aim, cancels=cover.loose_ids, now=clock.now)
         log.info("protection_placed", symbol=symbol, quantity=str(cover.whole), outcome=outcome)
@@ -230,8 +230,7 @@ class ExitMonitor:
 
     def _holding_back(self, one: Holding, *, everything: bool) -> tuple[str, ...]:
         """Our orders that keep the units from being sold: an unfinished entry, and what holds them."""
-        entry = (one.cover.entry_id,) if one.cover.entry_id is not None else ()
-        return (*entry, *one.cover.loose_ids, *(one.cover.resting_ids if everything else ()))
+        return (*one.cover.entry_ids, *one.cover.loose_ids, *(one.cover.resting_ids if everything else ()))
 
     def _look_again(self, symbol: str, now: datetime) -> Holding | None:
         held = {name: one for name, one in self._venue.positions().items() if one.quantity > 0}

@@ -64,9 +64,7 @@ class ProtectionStatus:
     positions: tuple[Protection, ...]
 
 
-def holdings_of(
-    database: DatabaseService, limits: RiskLimits, at_venue: Mapping[str, Position] | None = None
-) -> list[Holding]:
+def holdings_of(database: DatabaseService, limits: RiskLimits, at_venue: Mapping[str, Position] | None = None) -> list[Holding]:
     """Every long position of the books by symbol; none before the books are opened. at_venue: what the venue holds, where
     that was read: the smaller quantity counts."""
     if database.account() is None:

@@ -16,6 +16,7 @@ from app.domain.order import Order, OrderType, Purpose, Side, TimeInForce, Valid
 from app.engine.costs import FREE
 from app.risk.limits import RiskLimits
 from app.risk.reservations import Capacity
+from app.runtime.calendar import session_day
 from app.services.database_service import DatabaseService
 from app.services.execution import Execution, Executor
 from app.services.exit_monitor import ExitMonitor, Look
@@ -72,9 +73,16 @@ class Scene:
 
     def open_books(self) -> None:
         """As the first cycle does; a person's holdings are adopted, and trading is resumed by a person."""
-        self.system.trading.run_cycle()
-        if self.database.risk_state().trading_state:  # type: ignore[union-attr]
-            self.system.risk.resume("operator", "looked at it")
+        self.begin()
+        self.system.risk.resume("operator", "looked at it")
+
+    def begin(self) -> None:
+        """The books as the first cycle finds them, without the seconds that the compiled rules cost."""
+        now = self.system.venue.clock().now
+        account, held = self.system.venue.account(), self.system.venue.positions()
+        self.database.open_account(account.account_id, account.cash, now)
+        self.database.adopt_positions(held.values(), now)
+        self.system.risk.current(account, session_day(now).isoformat(), now, adopted=bool(held))
 
     def send(self, order: Order, *, cancels: Sequence[str] = ()) -> Execution:
         """An order of ours, committed and sent like every other."""
@@ -156,7 +164,13 @@ def stage(
     with served(build_app(SimulatorOptions(**chosen))) as url:
         exchange = Exchange(url)
         system = build_system(
-            exchange, database, directory, forecaster=scripted(directory, {}), symbols=tuple(by_symbol), limits=limits, wrap=wrap
+            exchange,
+            database,
+            directory,
+            forecaster=scripted(directory, {}),
+            symbols=tuple(by_symbol),
+            limits=limits,
+            wrap=wrap,
         )
         yield join(exchange, system, limits=limits, may_act=may_act)
 
@@ -173,5 +187,7 @@ def join(
     hand = Hand()
     executor = Executor(venue=system.venue, database=system.database, gate=lambda: None, sleep=lambda _: None)
     orders = ExitOrders(venue=system.venue, database=system.database, executor=executor, limits=limits, may_act=may_act)
-    monitor = ExitMonitor(venue=system.venue, database=system.database, orders=orders, limits=limits, alive=lambda _: cycles_live, monotonic=hand)
+    monitor = ExitMonitor(
+        venue=system.venue, database=system.database, orders=orders, limits=limits, alive=lambda _: cycles_live, monotonic=hand
+    )
     return Scene(exchange=exchange, system=system, executor=executor, monitor=monitor, hand=hand)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -239,7 +238,7 @@ def test_two_monitors_and_a_cycle_at_once_sell_what_is_held_and_no_more(ledger: 
 def test_I12_F05_due_when_the_market_is_closed_it_waits_for_the_opening_with_one_alert(
     ledger: DatabaseService, tmp_path: Path
 ) -> None:
-    with stage(tmp_path, ledger, [*[100] * 388, 94, 94]) as scene:
+    with stage(tmp_path, ledger, [*[100] * 389, 94]) as scene:
         adopt(scene, "0.5")
         scene.minutes(387)
         scene.look()
@@ -284,7 +283,7 @@ def test_after_lost_books_nothing_is_sold_until_a_person_resumes(ledger: Databas
     with stage(tmp_path, ledger, FALLS) as scene:
         scene.by_hand("0.5")
         scene.minutes(2)
-        scene.system.trading.run_cycle()
+        scene.begin()
         scene.minutes(12)
         look = scene.look()
         assert look.sold == ()
