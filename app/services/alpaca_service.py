@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Protocol
 
 from app.domain.bar import DAILY, BarSeries, Snapshot, no_bars
@@ -111,6 +112,10 @@ class AlpacaService:
     def cancel(self, venue_order_id: str) -> None:
         """Ask to cancel; see `domain.ports.Broker.cancel`."""
         self._broker.cancel(venue_order_id)
+
+    def replace(self, venue_order_id: str, *, stop_price: Decimal) -> VenueOrder:
+        """Move a resting stop; see `domain.ports.Broker.replace`."""
+        return self._broker.replace(venue_order_id, stop_price=stop_price)
 
     # -- market data ---------------------------------------------------------------------------------------------------
     def snapshots(self, symbols: Sequence[str] | None = None) -> Mapping[str, Snapshot]:

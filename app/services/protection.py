@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from app.domain.exits import PositionPlan, standing
 from app.domain.order import Side
 from app.domain.portfolio import Position
 from app.domain.ports import Clock
@@ -77,15 +78,18 @@ def holdings_of(database: DatabaseService, limits: RiskLimits, at_venue: Mapping
             for symbol, position in positions
             if symbol in at_venue
         ]
+    plans = standing(database.position_plans(), dict(positions))
     return [
-        Holding(position=position, aim=aim_of(position, limits), cover=cover_of(position, orders))
+        Holding(position=position, aim=aim_of(position, plans.get(position.symbol), limits), cover=cover_of(position, orders))
         for _, position in positions
         if position.quantity > 0
     ]
 
 
-def aim_of(position: Position, limits: RiskLimits) -> Aim:
-    """The levels of a holding, as the decision sets them."""
+def aim_of(position: Position, plan: PositionPlan | None, limits: RiskLimits) -> Aim:
+    """The levels of a holding as the last decision set them; before the first one, those that every entry is made with."""
+    if plan is not None and plan.stop is not None:
+        return Aim(stop=plan.stop, target=plan.target)
     entry = position.average_entry_price
     if not (entry.is_finite() and entry > 0):
         return Aim(stop=None, target=None)
