@@ -98,6 +98,8 @@ class GuardBooks:
         if intent.state is not OrderState.SENT:
             self._sent_since.pop(name, None)
             return intent.state is OrderState.UNKNOWN
+        if intent.source == PROTECTION:  # only whose turn it is sends these, and between two looks it sends nothing
+            return True
         return self._monotonic() - self._sent_since.setdefault(name, self._monotonic()) > SENDER_PATIENCE_SECONDS
 
     def _give_up_unsent(self, orders: Collection[IntentRecord]) -> None:
