@@ -94,7 +94,7 @@ def test_A11_killed_for_real_between_cancel_and_order_the_next_one_protects(data
         barriers = f"{scene.exchange.url}/sim/barriers"
         held = requests.post(barriers, json={"method": "POST", "path": "/v2/orders", "when": "before"}, timeout=10).json()["id"]
         with guard(scene, tmp_path, database_file) as process:
-            requests.get(f"{barriers}/{held}?wait=90", timeout=100).raise_for_status()
+            requests.get(f"{barriers}/{held}?wait=60", timeout=100).raise_for_status()
             assert scene.orders(open_only=True) == []  # cancelled, and the new order is on its way
             process.send_signal(signal.SIGKILL)
             process.wait(10)
