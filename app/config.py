@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.domain.errors import ConfigurationError
+from app.domain.exits import ExitPolicy
 from app.risk.limits import Policy, RiskLimits
 from app.runtime.failpoint import parse
 from app.runtime.sqlite_version import is_safe
@@ -108,6 +109,13 @@ class Settings(BaseSettings):
     )
     risk_price_collar: float = Field(0.005, ge=0, le=0.1)
 
+    exit_atr_stop_multiple: float = Field(0.0, ge=0, le=100, description="Stop at so many ATR below the entry; 0: off.")
+    exit_break_even_at_r: float = Field(0.0, ge=0, le=100, description="Stop to the entry after a gain of so many R; 0: off.")
+    exit_partial_at_r: float = Field(0.0, ge=0, le=100, description="Sell a part after a gain of so many R; 0: off.")
+    exit_partial_fraction: float = Field(0.0, ge=0, lt=1, description="The part of the holding sold then.")
+    exit_trailing_fraction: float = Field(0.0, ge=0, lt=1, description="Stop so far below the best price; 0: off.")
+    exit_trailing_atr_multiple: float = Field(0.0, ge=0, le=100, description="Stop so many ATR below the best price; 0: off.")
+
     secret_key: SecretStr = SecretStr(DEFAULT_SECRET_KEY)
     admin_username: str = "admin"
     admin_password: SecretStr = SecretStr(DEFAULT_ADMIN_PASSWORD)
@@ -169,6 +177,8 @@ class Settings(BaseSettings):
                 f"DATABASE_URL: SQLite {sqlite3.sqlite_version} can corrupt a database that several processes write to; with "
                 "TRADING_MODE=live use PostgreSQL, or SQLite 3.51.3 or newer"
             )
+        if (self.exit_partial_at_r > 0) != (self.exit_partial_fraction > 0):
+            faults.append("EXIT_PARTIAL_AT_R and EXIT_PARTIAL_FRACTION belong together; set both or neither")
         if self.risk_flatten_daily_loss > self.risk_max_daily_loss:
             faults.append("RISK_FLATTEN_DAILY_LOSS must not be milder than RISK_MAX_DAILY_LOSS")
         local = self.trading_mode is TradingMode.SIMULATED and self.api_host in {"127.0.0.1", "localhost", "::1"}
@@ -238,6 +248,21 @@ class Settings(BaseSettings):
             confidence_threshold=self.ai_confidence_threshold,
             round_trip_cost_fraction=self.round_trip_cost,
             rebalance_margin_fraction=self.rebalance_margin,
+            exits=self.exits,
+        )
+
+    @property
+    def exits(self) -> ExitPolicy:
+        """How holdings are left, as the decision takes it."""
+        return ExitPolicy(
+            stop_loss_fraction=-self.risk_stop_loss_pct,
+            take_profit_fraction=self.risk_take_profit_pct,
+            atr_stop_multiple=self.exit_atr_stop_multiple,
+            break_even_at_r=self.exit_break_even_at_r,
+            partial_at_r=self.exit_partial_at_r,
+            partial_fraction=self.exit_partial_fraction,
+            trailing_fraction=self.exit_trailing_fraction,
+            trailing_atr_multiple=self.exit_trailing_atr_multiple,
         )
 
 

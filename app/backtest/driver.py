@@ -16,14 +16,16 @@ from enum import StrEnum
 from app.backtest.tape import DailyTape, Hours, SessionTape
 from app.backtest.trades import RoundTrip, RoundTrips
 from app.backtest.venue import BacktestVenue
+from app.domain.exits import PositionPlan, partial_taken, standing
 from app.domain.forecast import Forecaster
 from app.domain.instrument import Instrument
+from app.domain.reason import Reason
 from app.domain.trading_state import Cause, RiskState, TradingState
 from app.engine.costs import UNLIMITED, CostModel, Liquidity
 from app.engine.decision import Book, Context, Decision
 from app.engine.ledger import Execution
 from app.engine.recording import Inputs
-from app.engine.view import daily_volatility, market_view, usual_daily_volatility
+from app.engine.view import daily_atr, daily_volatility, market_view, usual_daily_volatility
 from app.risk.limits import Policy, RiskLimits
 
 Progress = Callable[[int, int, str], None]
@@ -133,6 +135,8 @@ class _Driver:
         self._since: list[Execution] = []
         self._volatility: dict[str, float] = {}  # of the bars known before the session
         self._usual_volatility: dict[str, float] = {}
+        self._atr: dict[str, float] = {}
+        self._plans: dict[str, PositionPlan] = {}
 
     def run(self, progress: Progress) -> Run:
         total = len(self._tape.sessions)
@@ -149,6 +153,7 @@ class _Driver:
         self._venue.open_session(session)
         self._volatility = {symbol: daily_volatility(bars) for symbol, bars in session.known.items()}
         self._usual_volatility = {symbol: usual_daily_volatility(bars) for symbol, bars in session.known.items()}
+        self._atr = {symbol: daily_atr(bars) for symbol, bars in session.known.items()}
         for at in slots(session.hours, self._plan.grain, self._plan.cycle_seconds):
             self._match(at)
             self._decide(session, at)
@@ -172,13 +177,15 @@ class _Driver:
             self._run.commissions += fill.commission
             self._trips.book(execution)
             self._since.append(execution)
+            if execution.reason == Reason.PARTIAL_PROFIT.code and fill.symbol in self._plans:
+                self._plans[fill.symbol] = partial_taken(self._plans[fill.symbol])
 
     def _decide(self, session: SessionTape, at: datetime) -> None:
         from app.engine.decide import decide  # the compiled rules weigh 100 MB: only a process that decides loads them
 
         inputs = self._inputs(session, at)
         decision = decide(inputs.view, inputs.book, inputs.context, inputs.limits, inputs.policy)
-        self._risk = decision.risk
+        self._risk, self._plans = decision.risk, dict(decision.plans)
         self._run.decisions += 1
         self._run.reasons.update(record.reason.code for record in decision.records)
         self._run.alerts.extend(f"{at:%Y-%m-%d %H:%M} {alert}" for alert in decision.alerts)
@@ -188,6 +195,8 @@ class _Driver:
             refusal = self._venue.submit(validated.order, at)
             self._run.orders += 1
             self._run.refused += refusal is not None
+        for move in decision.moves:
+            self._venue.move_stop(move.client_order_id, move.stop_price, at)
         if self._observer is not None:
             self._observer(inputs, decision, self._since)
         self._since = []
@@ -204,6 +213,7 @@ class _Driver:
             is_open=True,
             volatility=self._volatility,
             usual_volatility=self._usual_volatility,
+            atr=self._atr,
         )
         context = Context(
             account_id=plan.account_id, strategy=plan.strategy, cycle_id=plan.cycle_name(at), instruments=self._instruments
@@ -223,6 +233,7 @@ class _Driver:
             risk=self._risk,
             entries_today=ledger.entries_today,
             exits_today=ledger.exits_today,
+            progress={s: plan.progress for s, plan in standing(self._plans, ledger.portfolio.positions).items()},
         )
 
 

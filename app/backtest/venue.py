@@ -1,7 +1,8 @@
 """The venue of a backtest: orders rest, fill by the one matching rule, and move cash and shares.
 
 It keeps the simulated exchange's rules for the orders that a decision makes: bracket entries good till cancelled, whose
-legs are held until the entry has filled whole and then cancel each other, and market exits for the day. What a partial fill
+legs are held until the entry has filled whole and then cancel each other, pairs of exits that do so at once, stops moved while
+they rest, and market exits for the day. What a partial fill
 leaves goes on from the next minute, with legs both legs' quantity; an entry that ends partly filled takes its legs along.
 Nothing fills in a minute that began before the order was accepted; an execution is stamped with the end of its minute.
 """
@@ -34,7 +35,8 @@ _Event = tuple[int, int, str, Decimal, Decimal]  # minute of the session, sequen
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resting(Terms):
     """An order at the venue. quantity: what is left of it after `executions`. progress: what matching remembers of the minutes
-    before those it is watched in. leg: take_profit or stop_loss of the entry `parent`; held until that has filled."""
+    before those it is watched in. leg: take_profit or stop_loss of the entry or pair `parent`; those of an entry are held until
+    it has filled. drawn_as: names it in the draw for partial fills."""
 
     client_order_id: str
     sequence: int
@@ -47,6 +49,7 @@ class Resting(Terms):
     parent: str | None = None
     executions: int = 0
     progress: Progress = FRESH
+    drawn_as: str = ""
 
     @property
     def family(self) -> str:
@@ -109,6 +112,7 @@ class BacktestVenue:
                 quantity=o.quantity,
                 price=o.limit_price if o.side is Side.BUY else None,
                 protective=o.leg is not None,
+                stop_price=o.stop_price,
                 stale=o.purpose is Purpose.ENTRY,  # decisions come once a slot: what is open is of an earlier one
             )
             for o in self._open.values()
@@ -136,15 +140,31 @@ class BacktestVenue:
         refusal = self._refusal(order, resting)
         if refusal is not None:
             return refusal
-        self._open[order.client_order_id] = resting
-        for leg, kind, limit, stop in (
-            (PROFIT, OrderType.LIMIT, order.take_profit_price, None),
-            (STOP, OrderType.STOP, None, order.stop_loss_price),
-        ):
-            if order.order_class is OrderClass.BRACKET:
-                self._open[leg_id(order.client_order_id, leg)] = self._leg(resting, leg, kind, limit, stop)
+        name = order.client_order_id
+        if order.order_class is not OrderClass.OCO:
+            self._open[name] = resting
+        if order.order_class is not OrderClass.SIMPLE:
+            self._open |= {leg.client_order_id: leg for leg in self._legs(order, resting)}
+        if order.order_class is OrderClass.OCO:
+            self._released.add(name)
+            resting = self._open[leg_id(name, PROFIT)]
         self._watch(resting, self._require_tape().minute_of(at))
         return None
+
+    def move_stop(self, client_order_id: str, stop_price: Decimal, at: datetime) -> bool:
+        """Replace the stop of a pair by one at another price, as new as if it were sent now; False when it is not open."""
+        order = self._open.get(client_order_id)
+        if order is None or order.leg != STOP or order.parent is None:
+            return False
+        sequence = self._next()
+        self._open[client_order_id] = replace(
+            order, stop_price=stop_price, sequence=sequence, accepted_at=at, executions=0, progress=FRESH
+        )
+        names = {leg_id(order.parent, leg) for leg in (PROFIT, STOP)}
+        self._events = [event for event in self._events if event[2] not in names]
+        heapq.heapify(self._events)
+        self._watch(self._open[leg_id(order.parent, PROFIT)], self._require_tape().minute_of(at))
+        return True
 
     def cancel(self, client_order_id: str) -> bool:
         """Cancel an open order and with it the rest of its bracket; False when it is not open any more."""
@@ -233,12 +253,12 @@ class BacktestVenue:
             return
         self._since[order.family] = first
         if order.parent is None:
-            key = "" if order.executions else order.client_order_id
+            key = "" if order.executions else order.drawn_as
             fill = first_fill(order, order.quantity, path, first, progress=order.progress, **self._terms(order, key))
             self._expect(order, fill)
             return
         loss = self._open[leg_id(order.parent, STOP)]
-        key = "" if order.executions or loss.executions else leg_id(order.parent, "exit")
+        key = "" if order.executions or loss.executions else order.drawn_as
         found = first_exit(order, loss, order.quantity, path, first, progress=loss.progress, **self._terms(order, key))
         self._expect(loss if found is not None and found.is_stop else order, found)
 
@@ -261,6 +281,8 @@ class BacktestVenue:
             if base is None or gain is None or loss is None or loss > base - _CENT or gain < base + _CENT:
                 return "the protective prices are too close to the entry"
             return None
+        if order.order_class is OrderClass.OCO and resting.quantity != resting.quantity.to_integral_value():
+            return "a pair of exits is for whole shares"
         position = self.portfolio.positions.get(order.symbol)
         owned = position.quantity if position else _ZERO
         promised = {o.family: o.quantity for o in self._open.values() if self._holds_shares(o, order.symbol)}
@@ -283,7 +305,15 @@ class BacktestVenue:
             accepted_at=at,
             limit_price=order.limit_price,
             stop_price=order.stop_price,
+            drawn_as=order.client_order_id,
         )
+
+    def _legs(self, order: Order, top: Resting) -> list[Resting]:
+        """Both legs of an entry, or both orders of a pair of exits, the take-profit first."""
+        return [
+            self._leg(top, PROFIT, OrderType.LIMIT, order.take_profit_price, None),
+            self._leg(top, STOP, OrderType.STOP, None, order.stop_loss_price),
+        ]
 
     def _leg(self, entry: Resting, leg: str, kind: OrderType, limit: Decimal | None, stop: Decimal | None) -> Resting:
         return Resting(
@@ -301,6 +331,7 @@ class BacktestVenue:
             stop_price=stop,
             leg=leg,
             parent=entry.client_order_id,
+            drawn_as=leg_id(entry.client_order_id, "exit") if entry.purpose is Purpose.ENTRY else entry.client_order_id,
         )
 
     def _next(self) -> int:

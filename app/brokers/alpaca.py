@@ -142,6 +142,13 @@ class AlpacaBroker:
         """Ask to cancel; an order already finished raises Refused."""
         self._wire.act("cancel", lambda: self._client.cancel_order_by_id(venue_order_id))
 
+    def replace(self, venue_order_id: str, *, stop_price: Decimal) -> VenueOrder:
+        """Move a resting stop. Refused: it stays as it is. OutcomeUnknown: the next listing tells."""
+        from alpaca.trading.requests import ReplaceOrderRequest
+
+        request = ReplaceOrderRequest(stop_price=_price(stop_price))
+        return self._wire.act("replace", lambda: _venue_order(self._client.replace_order_by_id(venue_order_id, request)))
+
     def _activity_pages(self, since: datetime, *, kind: str = "", whole: bool = False) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         query = {"after": (since - timedelta(seconds=1)).isoformat(), "direction": "asc", "page_size": _ACTIVITY_PAGE}

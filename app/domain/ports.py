@@ -100,6 +100,11 @@ class Broker(Protocol):
         """Ask to cancel; done when the order is reported canceled. Already finished orders raise Refused."""
         ...
 
+    def replace(self, venue_order_id: str, *, stop_price: Decimal) -> VenueOrder:
+        """Let a stop rest at another price: a new order takes the place of the open one, which ends as replaced. Asked once,
+        never repeated by the transport. Refused: it stays as it is. OutcomeUnknown: the next listing tells."""
+        ...
+
 
 class MarketData(Protocol):
     """A source of prices. Never answers with anything later than its own clock."""

@@ -15,6 +15,7 @@ class Reason(IntEnum):
     TAKE_PROFIT = 3
     REBALANCE_OUT = 4
     FLATTEN = 5
+    PARTIAL_PROFIT = 6
     # nothing to do
     HOLD_BELOW_THRESHOLD = 20
     HOLD_LOW_CONFIDENCE = 21
@@ -61,6 +62,7 @@ _TEXT = {
     Reason.TAKE_PROFIT: "The price rose to the take-profit of the holding.",
     Reason.REBALANCE_OUT: "The weakest holding makes room for a symbol expected to earn more after costs.",
     Reason.FLATTEN: "Everything is being sold: the hard daily loss limit or a person asked for it.",
+    Reason.PARTIAL_PROFIT: "The price rose to the partial target; a part of the holding is sold.",
     Reason.HOLD_BELOW_THRESHOLD: "The expected return lies between the sell and buy thresholds.",
     Reason.HOLD_LOW_CONFIDENCE: "The models disagree too much: confidence is below the threshold.",
     Reason.HOLD_POSITION: "Already held; nothing asks for an exit.",

@@ -45,6 +45,7 @@ def market_arrays(view: MarketView, context: Context) -> Market:
         minimum_notional=np.array([float(rule.minimum_notional) if rule else 1.0 for rule in rules]),
         last_close=view.last_close if view.last_close is not None else np.full(n, np.nan),
         usual_volatility=view.usual_volatility if view.usual_volatility is not None else np.full(n, np.nan),
+        atr=view.atr if view.atr is not None else np.full(n, np.nan),
     )
 
 
@@ -69,6 +70,10 @@ def holdings_arrays(symbols: Sequence[str], book: Book) -> Holdings:
         # What a person is selling is theirs to sell; the rest of the holding is still watched.
         if symbol in at and sold >= book.positions[symbol].quantity:
             columns["pending_exit"][at[symbol]] = 1.0
+    for symbol, progress in book.progress.items():
+        if symbol in at:
+            for name, value in progress._asdict().items():
+                columns[name][at[symbol]] = value
     for symbol in book.risk.disabled_symbols:
         if symbol in at:
             columns["disabled"][at[symbol]] = 1.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from app.engine.decision import Book, Context, MarketView
 from app.engine.rules import Market, Outcome
-from app.risk.limits import RiskLimits
+from app.risk.limits import Policy, RiskLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,5 +17,6 @@ class Case:
     book: Book
     context: Context
     limits: RiskLimits
+    policy: Policy
     market: Market
     outcome: Outcome

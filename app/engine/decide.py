@@ -18,6 +18,7 @@ from app.engine.arrays import holdings_arrays, market_arrays, money_numbers, sta
 from app.engine.case import Case
 from app.engine.decision import Book, Context, Decision, MarketView
 from app.engine.explanation import explain
+from app.engine.holdings import moves, plans
 from app.engine.orders import cancels, write_orders
 from app.engine.rules import Money, Outcome, apply_rules
 from app.risk.limits import Policy, RiskLimits
@@ -46,16 +47,19 @@ def decide(view: MarketView, book: Book, context: Context, limits: RiskLimits, p
     next_risk, alerts = _next_risk(risk, outcome, view.decided_at)
     next_risk, disabled = _disable(next_risk, view, outcome)
     next_risk = next_risk if next_risk == book.risk else replace(next_risk, epoch=book.risk.epoch + 1)
-    case = Case(view=view, book=book, context=context, limits=limits, market=market, outcome=outcome)
+    case = Case(view=view, book=book, context=context, limits=limits, policy=policy, market=market, outcome=outcome)
     orders, refusals = write_orders(case, next_risk.trading_state)
+    moved = moves(case, next_risk.trading_state)
     return Decision(
         decided_at=view.decided_at,
         cancels=cancels(book, orders, next_risk.trading_state),
         orders=orders,
-        records=explain(case, orders, refusals),
+        records=explain(case, orders, refusals, moved),
         risk=next_risk,
         alerts=alerts + disabled,
         readings=_readings(book, money, outcome),
+        moves=moved,
+        plans=plans(case),
     )
 
 

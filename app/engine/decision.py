@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from app.domain.bar import Floats
+from app.domain.exits import PositionPlan, Progress
 from app.domain.forecast import Forecast, NoForecast
 from app.domain.instrument import Instrument
 from app.domain.order import Purpose, Side, ValidatedOrder
@@ -22,7 +23,8 @@ class MarketView:
 
     price: newest trade, currency. age_seconds: its age. volatility: standard deviation of daily log returns.
     tradable: 1.0 where the venue takes orders now, else 0.0. last_close: the last completed daily close. usual_volatility:
-    as volatility, of the sessions before. Unknown numbers are NaN, never zero; None: unknown for all.
+    as volatility, of the sessions before. atr: mean true range of the last completed days, currency. Unknown numbers are NaN,
+    never zero; None: unknown for all.
     forecasts: the models' answers behind the numbers, by symbol.
     """
 
@@ -35,13 +37,15 @@ class MarketView:
     forecasts: Mapping[str, Forecast | NoForecast]
     last_close: Floats | None = None
     usual_volatility: Floats | None = None
+    atr: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenOrder:
     """An order that may still fill. quantity: units not yet filled. price: the most a buy may pay, None if unbounded.
     protective: a take-profit or stop-loss leg resting at the venue. at_venue: False while its fate is still to be
-    looked up. external: placed by a person; counted, never touched. stale: an entry whose slot is over."""
+    looked up. external: placed by a person; counted, never touched. stale: an entry whose slot is over. stop_price: of a
+    protective stop."""
 
     client_order_id: str
     symbol: str
@@ -53,6 +57,7 @@ class OpenOrder:
     at_venue: bool = True
     external: bool = False
     stale: bool = False
+    stop_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +68,7 @@ class Book:
     compares. previous_close_equity: the venue's equity at the last session's close, adjusted for deposits and withdrawals.
     entries_today / exits_today: entry and exit orders filled at least in part during the session, by symbol.
     reconciled: False while our books and the venue's differ without explanation; no entries are made then.
-    health: how the calls to the venue fared.
+    health: how the calls to the venue fared. progress: what is remembered of the holdings, for their exits.
     """
 
     session: str
@@ -78,6 +83,7 @@ class Book:
     exits_today: Mapping[str, int] = field(default_factory=dict)
     reconciled: bool = True
     health: VenueHealth = field(default_factory=VenueHealth)
+    progress: Mapping[str, Progress] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +119,20 @@ class SymbolRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LegMove:
+    """A protective stop that rests at the venue, by its client order id, and the higher price it is to rest at."""
+
+    client_order_id: str
+    symbol: str
+    stop_price: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The answer of one decision: client order ids to cancel first, validated orders in the order they should be sent
     (exits first), one record per symbol, and the risk state that holds from now on. alerts: sentences a person must see.
-    readings: what the breakers read, by name (see `app.engine.rules.Measures`)."""
+    readings: what the breakers read, by name (see `app.engine.rules.Measures`). moves: stops to move after the orders.
+    plans: how each holding is going to be left, by symbol."""
 
     decided_at: datetime
     cancels: tuple[str, ...]
@@ -125,3 +141,5 @@ class Decision:
     risk: RiskState
     alerts: tuple[str, ...] = ()
     readings: Mapping[str, float] = field(default_factory=dict)
+    moves: tuple[LegMove, ...] = ()
+    plans: Mapping[str, PositionPlan] = field(default_factory=dict)

@@ -5,21 +5,27 @@ from __future__ import annotations
 from decimal import Decimal
 
 from app.domain.forecast import Forecast, NoForecast
-from app.domain.order import Order, ValidatedOrder
+from app.domain.order import Order, OrderClass, ValidatedOrder
 from app.domain.reason import Reason
 from app.engine.case import Case
-from app.engine.decision import SymbolRecord
+from app.engine.decision import LegMove, SymbolRecord
 from app.risk.checks import Refusal
 from app.risk.sizing import BOUNDS
 
 
-def explain(case: Case, orders: tuple[ValidatedOrder, ...], refusals: dict[str, Refusal]) -> tuple[SymbolRecord, ...]:
+def explain(
+    case: Case, orders: tuple[ValidatedOrder, ...], refusals: dict[str, Refusal], moves: tuple[LegMove, ...]
+) -> tuple[SymbolRecord, ...]:
     """One record per symbol of the view, in its order."""
-    sent = {validated.order.symbol: validated.order for validated in orders}
-    return tuple(_record(case, i, sent.get(symbol), refusals.get(symbol)) for i, symbol in enumerate(case.view.symbols))
+    sent = {one.order.symbol: one.order for one in orders if one.order.order_class is not OrderClass.OCO}
+    moved = {move.symbol: move.stop_price for move in moves}
+    return tuple(
+        _record(case, i, sent.get(symbol), refusals.get(symbol), moved.get(symbol))
+        for i, symbol in enumerate(case.view.symbols)
+    )
 
 
-def _record(case: Case, i: int, order: Order | None, refusal: Refusal | None) -> SymbolRecord:
+def _record(case: Case, i: int, order: Order | None, refusal: Refusal | None, moved_to: Decimal | None) -> SymbolRecord:
     symbol, outcome = case.view.symbols[i], case.outcome
     forecast = case.view.forecasts.get(symbol)
     position = case.book.positions.get(symbol)
@@ -37,7 +43,7 @@ def _record(case: Case, i: int, order: Order | None, refusal: Refusal | None) ->
         quantity=order.quantity if order else None,
         sizing={name: float(units) for name, units in zip(BOUNDS, outcome.bounds[i], strict=True)} if sized else {},
         sizing_bound=BOUNDS[int(outcome.bound[i])] if sized else None,
-        detail=_detail(case, i, refusal),
+        detail=_detail(case, i, refusal) if moved_to is None else f"the stop-loss moves up to {moved_to}",
     )
 
 

@@ -14,6 +14,7 @@ from app.domain.reason import Reason
 from app.domain.trading_state import TradingState
 from app.engine.case import Case
 from app.engine.decision import Book, MarketView
+from app.engine.holdings import pair
 from app.engine.rules import BUY, NOTHING, SELL
 from app.risk.checks import Refusal, Room, validate
 from app.risk.limits import RiskLimits
@@ -32,26 +33,36 @@ def write_orders(case: Case, state: TradingState) -> tuple[tuple[ValidatedOrder,
             refusals[symbol] = Refusal("instrument", "the venue does not list this symbol")
             continue
         try:
-            order = _exit(case, i) if action[i] == SELL else _entry(case, i, instrument)
+            wanted = _exits(case, i, instrument) if action[i] == SELL else [_entry(case, i, instrument)]
         except InvalidInput as fault:  # a price below the smallest tick, a size beyond Decimal's reach
             refusals[symbol] = Refusal("order_terms", fault.message)
             continue
-        checked = validate(order, instrument, room, case.limits)
-        if isinstance(checked, Refusal):
-            refusals[symbol] = checked
-        else:
-            validated, room = checked
-            orders.append(validated)
+        for order in wanted:
+            checked = validate(order, instrument, room, case.limits)
+            if isinstance(checked, Refusal):
+                refusals[symbol] = checked
+            else:
+                validated, room = checked
+                orders.append(validated)
     return tuple(orders), refusals
 
 
-def _exit(case: Case, i: int) -> Order:
+def _exits(case: Case, i: int, instrument: Instrument) -> list[Order]:
+    """The whole holding, or a part of it behind the pair of exits that covers the rest from then on."""
+    if case.outcome.reason[i] != Reason.PARTIAL_PROFIT:
+        return [_exit(case, i, _sellable(case.book, case.view.symbols[i]))]
+    part = instrument.quantity_down(float(case.outcome.quantity[i]))
+    cover = pair(case, i, instrument, part)
+    return [*([cover] if cover else []), _exit(case, i, part)]
+
+
+def _exit(case: Case, i: int, quantity: Decimal) -> Order:
     symbol = case.view.symbols[i]
     return Order(
         client_order_id=_identity(case, symbol, Side.SELL, Purpose.EXIT),
         symbol=symbol,
         side=Side.SELL,
-        quantity=_sellable(case.book, symbol),
+        quantity=quantity,
         purpose=Purpose.EXIT,
         reason=Reason(int(case.outcome.reason[i])).code,
     )
@@ -79,8 +90,15 @@ def _entry(case: Case, i: int, instrument: Instrument) -> Order:
         time_in_force=TimeInForce.GTC,
         limit_price=instrument.price_down(price * (1 + _exact(limits.price_collar_fraction))),
         take_profit_price=instrument.price_up(price * (1 + _exact(limits.take_profit_fraction))),
-        stop_loss_price=instrument.price_up(price * (1 - _exact(limits.stop_loss_fraction))),
+        stop_loss_price=instrument.price_up(_first_stop(case, i, price)),
     )
+
+
+def _first_stop(case: Case, i: int, price: Decimal) -> Decimal:
+    """The stop of an entry at `price`, not rounded."""
+    stop = price * (1 - _exact(case.limits.stop_loss_fraction))
+    multiple, atr = case.policy.exits.atr_stop_multiple, float(case.market.atr[i])
+    return max(stop, price - _exact(multiple) * _exact(atr)) if multiple > 0.0 and 0.0 < atr < math.inf else stop
 
 
 def _identity(case: Case, symbol: str, side: Side, purpose: Purpose) -> str:

@@ -41,8 +41,8 @@ class Cover:
 
     resting: a stop rests at the venue. leaving: an order sells them, or its fate is being looked up. foreign: held by an order
     of a person that is no stop. loose: held by an exit of ours whose stop is gone. bare: nothing at the venue has them.
-    resting_ids, loose_ids: our client order ids. entry_id: an entry of ours in the symbol that may still fill.
-    stop: the lowest price of the resting stops.
+    resting_ids, loose_ids: our client order ids. entry_ids: those of an entry of ours in the symbol that may still fill, and of
+    its waiting legs. stop: the lowest price of the resting stops.
     """
 
     quantity: Decimal
@@ -53,7 +53,7 @@ class Cover:
     bare: Decimal
     resting_ids: tuple[str, ...]
     loose_ids: tuple[str, ...]
-    entry_id: str | None
+    entry_ids: tuple[str, ...]
     stop: Decimal | None
 
     @property
@@ -78,13 +78,14 @@ class Print:
 def cover_of(position: Position, orders: Collection[IntentRecord]) -> Cover:
     """orders: the unsettled ones, at least of this symbol; legs of an entry count once the entry has ended."""
     mine = [one for one in orders if one.symbol == position.symbol]
-    entry = next((one.client_order_id for one in mine if one.side is Side.BUY and one.origin is IntentOrigin.DECISION), None)
+    entries = [one.client_order_id for one in mine if one.side is Side.BUY and one.origin is IntentOrigin.DECISION]
     open_buys = {one.client_order_id for one in mine if one.side is Side.BUY}
     hands: dict[str, Decimal] = {"resting": _NONE, "leaving": _NONE, "foreign": _NONE, "loose": _NONE}
     names: dict[str, list[str]] = {hand: [] for hand in hands}
     stops: list[Decimal] = []
     for group in _groups(mine).values():
         if group[0].parent_id in open_buys:
+            entries += [one.client_order_id for one in group if group[0].parent_id in entries]
             continue
         hand = _hand(group)
         hands[hand] += max((one.quantity - one.filled_quantity for one in group), default=_NONE)
@@ -100,7 +101,7 @@ def cover_of(position: Position, orders: Collection[IntentRecord]) -> Cover:
         bare=left,
         resting_ids=tuple(names["resting"]),
         loose_ids=tuple(names["loose"]),
-        entry_id=entry,
+        entry_ids=tuple(entries),
         stop=min(stops, default=None),
         **hands,
     )

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter
 
 from app.domain.bar import Floats
+from app.domain.exits import ExitPolicy
 from app.domain.forecast import Forecast, NoForecast
 from app.engine.decision import Book, Context, MarketView
 from app.risk.limits import Policy, RiskLimits
@@ -25,7 +26,7 @@ _BOOK: TypeAdapter[tuple[Book]] = TypeAdapter(tuple[Book], config=_EXACTLY)
 _CONTEXT: TypeAdapter[tuple[Context]] = TypeAdapter(tuple[Context], config=_EXACTLY)
 _FORECASTS: TypeAdapter[tuple[_Forecasts]] = TypeAdapter(tuple[_Forecasts], config=_EXACTLY)
 _ARRAYS = ("price", "age_seconds", "volatility", "tradable")
-_LATER_ARRAYS = ("last_close", "usual_volatility")  # older recordings lack them
+_LATER_ARRAYS = ("last_close", "usual_volatility", "atr")  # older recordings lack them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ def to_json(inputs: Inputs) -> dict[str, Any]:
         "book": _dump(_BOOK, inputs.book),
         "context": _dump(_CONTEXT, inputs.context),
         "limits": inputs.limits._asdict(),
-        "policy": inputs.policy._asdict(),
+        "policy": inputs.policy._asdict() | {"exits": inputs.policy.exits._asdict()},
     }
 
 
@@ -71,8 +72,12 @@ def from_json(recorded: dict[str, Any]) -> Inputs:
         book=_load(_BOOK, recorded["book"]),
         context=_load(_CONTEXT, recorded["context"]),
         limits=RiskLimits(**recorded["limits"]),
-        policy=Policy(**recorded["policy"]),
+        policy=_policy(recorded["policy"]),
     )
+
+
+def _policy(recorded: dict[str, Any]) -> Policy:
+    return Policy(**recorded | {"exits": ExitPolicy(**recorded.get("exits", {}))})
 
 
 def _dump(adapter: TypeAdapter[tuple[_T]], value: _T) -> Any:

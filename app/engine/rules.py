@@ -6,6 +6,7 @@ written so that NaN refuses. The exact check of the final orders is `app.risk.ch
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ from app.risk.breakers import (
     jump_of,
     next_standing,
 )
+from app.risk.exits import PARTIAL_DUE, STOP_DUE, TARGET_DUE, ExitPolicy, Levels, Progress, due, follow, levels, within
 from app.risk.limits import Policy, RiskLimits
 from app.risk.sizing import entry_bounds, entry_quantity
 
@@ -47,6 +49,7 @@ class Market(NamedTuple):
     minimum_notional: Floats
     last_close: Floats
     usual_volatility: Floats
+    atr: Floats
 
 
 class Holdings(NamedTuple):
@@ -54,7 +57,7 @@ class Holdings(NamedTuple):
 
     quantity: units held. entry: average entry price. pending_buy: units in open entries; pending_price: the most they may
     pay. pending_exit: 1.0 where an exit is on its way. entries_today, exits_today: counts. disabled: 1.0 where a person
-    has to allow entries again.
+    has to allow entries again. initial_stop, best, stop, partial_taken: the `Progress` of each.
     """
 
     quantity: Floats
@@ -65,6 +68,10 @@ class Holdings(NamedTuple):
     entries_today: Floats
     exits_today: Floats
     disabled: Floats
+    initial_stop: Floats
+    best: Floats
+    stop: Floats
+    partial_taken: Floats
 
 
 class Money(NamedTuple):
@@ -101,7 +108,10 @@ class Measures(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What the rules answered: arrays of shape (n_symbols,), `bounds` of shape (n_symbols, 5) in units (NaN if unsized)."""
+    """What the rules answered: arrays of shape (n_symbols,), `bounds` of shape (n_symbols, 5) in units (NaN if unsized).
+
+    progress: of shape (n_symbols, 4), the `Progress` of each holding from now on. levels: of shape (n_symbols, 3), `Levels`.
+    """
 
     standing: Standing
     measures: Measures
@@ -111,10 +121,12 @@ class Outcome(NamedTuple):
     bounds: Floats
     bound: Integers
     replaces: Integers
+    progress: Floats
+    levels: Floats
 
 
 (
-    _BUY_SIGNAL, _SELL_SIGNAL, _STOP, _TAKE, _REBALANCE, _FLATTEN,
+    _BUY_SIGNAL, _SELL_SIGNAL, _STOP, _TAKE, _REBALANCE, _FLATTEN, _PARTIAL,
     _BELOW, _LOW_CONFIDENCE, _HOLD, _NO_SHORT, _ORDER_PENDING, _EXIT_PENDING, _AWAITING,
     _NO_PRICE, _STALE, _NOT_TRADABLE, _NO_FORECAST, _NO_VOLATILITY,
     _REDUCING, _HALTED, _NO_SLOT, _EXPOSURE, _BUYING_POWER, _BELOW_STEP, _TRADED, _ENTRIES,
@@ -125,7 +137,6 @@ class Outcome(NamedTuple):
 
 _JUMP = int(Doubt.PRICE_JUMP)
 _STALE_DATA, _EXTREME_VOLATILITY = int(Cause.STALE_DATA), int(Cause.EXTREME_VOLATILITY)
-_BOUNDARY = 1e-9  # relative; an exact -5 % move computed in floats must count as -5 % (prices differ by 1e-7 or more)
 
 
 @njit(cache=True)
@@ -152,18 +163,20 @@ def apply_rules(
     standing = next_standing(standing, reading, limits)
     marked, gross = measures.marked, measures.gross
     jump_believed = standing.steady >= STEADY and measures.jump == _JUMP
+    memory, at = _follow(jump_believed, market, holdings, limits, within(policy.exits, limits))
     for i in range(n):
         if holdings.quantity[i] > 0.0:
-            reason[i] = _judge_holding(i, standing.state, jump_believed, market, holdings, limits, policy)
-            if reason[i] <= _FLATTEN:
-                action[i], quantity[i] = SELL, holdings.quantity[i]
+            reason[i] = _judge_holding(i, standing.state, jump_believed, market, holdings, limits, policy, at[i])
+            if reason[i] <= _PARTIAL:
+                action[i] = SELL
+                quantity[i] = _part(i, market, holdings, policy) if reason[i] == _PARTIAL else holdings.quantity[i]
         else:
             reason[i] = _judge_candidate(i, standing.state, market, holdings, limits, policy)
 
     slots = limits.max_positions - measures.taken
     leaving = 0
     for i in range(n):
-        if holdings.quantity[i] > 0.0 and (action[i] == SELL or reason[i] == _EXIT_PENDING):
+        if holdings.quantity[i] > 0.0 and ((action[i] == SELL and reason[i] != _PARTIAL) or reason[i] == _EXIT_PENDING):
             leaving += 1
     # The smaller of the two readings: a limit must hold whichever of them is right.
     equity = min(money.equity, marked)
@@ -193,7 +206,7 @@ def apply_rules(
             if weakest >= 0:
                 action[weakest], quantity[weakest], reason[weakest] = SELL, holdings.quantity[weakest], _REBALANCE
                 reason[i], replaces[i] = _AWAITING, weakest
-    return Outcome(standing, measures, action, quantity, reason, bounds, bound, replaces)
+    return Outcome(standing, measures, action, quantity, reason, bounds, bound, replaces, memory, at)
 
 
 @njit(cache=True)
@@ -267,8 +280,46 @@ def _mark(market: Market, holdings: Holdings, money: Money, limits: RiskLimits) 
 
 
 @njit(cache=True)
+def _follow(
+    jump_believed: bool, market: Market, holdings: Holdings, limits: RiskLimits, exits: ExitPolicy
+) -> tuple[Floats, Floats]:
+    """What is remembered of each holding after these prices, those that are believed, and its levels."""
+    n = len(market.price)
+    memory, at = np.zeros((n, 4)), np.full((n, 3), np.nan)
+    for i in range(n):
+        if not (holdings.quantity[i] > 0.0):
+            continue
+        price, entry = market.price[i], holdings.entry[i]
+        progress = Progress(holdings.initial_stop[i], holdings.best[i], holdings.stop[i], holdings.partial_taken[i])
+        doubted = jump_of(price, market.last_close[i], market.volatility[i], limits) != 0
+        if _usable(i, market, limits) == 0 and (jump_believed or not doubted):
+            progress = follow(entry, progress, price, market.atr[i], exits)
+        found = levels(entry, progress, exits)
+        for k in range(4):
+            memory[i, k] = progress[k]
+        for k in range(3):
+            at[i, k] = found[k]
+    return memory, at
+
+
+@njit(cache=True)
+def _part(i: int, market: Market, holdings: Holdings, policy: Policy) -> float:
+    """Units that a partial exit sells: on the step, with at least a step sold and a step kept, else none."""
+    held, step = holdings.quantity[i], market.step[i]
+    units = math.floor(held * policy.exits.partial_fraction / step + 1e-9) * step
+    return units if units >= step and held - units >= step * (1.0 - 1e-9) else 0.0
+
+
+@njit(cache=True)
 def _judge_holding(
-    i: int, state: int, jump_believed: bool, market: Market, holdings: Holdings, limits: RiskLimits, policy: Policy
+    i: int,
+    state: int,
+    jump_believed: bool,
+    market: Market,
+    holdings: Holdings,
+    limits: RiskLimits,
+    policy: Policy,
+    at: Floats,
 ) -> int:
     if holdings.pending_exit[i] > 0.0:
         return _EXIT_PENDING
@@ -283,13 +334,16 @@ def _judge_holding(
     if not jump_believed and jump_of(price, market.last_close[i], market.volatility[i], limits) != 0:
         return _DOUBTED
     known_entry = entry > 0.0 and entry < np.inf
-    if known_entry and price <= entry * (1.0 - limits.stop_loss_fraction) * (1.0 + _BOUNDARY):
+    asked = due(price, Levels(at[0], at[1], at[2]))
+    if asked == STOP_DUE:
         return _STOP
-    if known_entry and price >= entry * (1.0 + limits.take_profit_fraction) * (1.0 - _BOUNDARY):
+    if asked == TARGET_DUE:
         return _TAKE
     expected, confidence = market.expected_return[i], market.confidence[i]
     if _is_forecast(expected, confidence) and expected <= policy.sell_threshold and confidence >= policy.confidence_threshold:
         return _SELL_SIGNAL
+    if asked == PARTIAL_DUE and _part(i, market, holdings, policy) > 0.0:
+        return _PARTIAL
     return _HOLD if known_entry else _NO_PRICE
 
 

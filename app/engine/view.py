@@ -12,6 +12,7 @@ from app.domain.forecast import Forecast, NoForecast
 from app.engine.decision import MarketView
 
 VOLATILITY_SESSIONS = 20
+ATR_SESSIONS = 14
 USUAL_SESSIONS = 100  # before those 20: together what a forecast is made from
 
 
@@ -25,15 +26,18 @@ def market_view(
     is_open: bool,
     volatility: Mapping[str, float] | None = None,
     usual_volatility: Mapping[str, float] | None = None,
+    atr: Mapping[str, float] | None = None,
 ) -> MarketView:
     """Align everything on `symbols`; what is missing becomes NaN. bars: completed daily bars.
 
-    volatility, usual_volatility: of those bars where the caller has them already, by symbol.
+    volatility, usual_volatility, atr: of those bars where the caller has them already, by symbol.
     """
     if volatility is None:
         volatility = {symbol: daily_volatility(bars[symbol]) for symbol in symbols if symbol in bars}
     if usual_volatility is None:
         usual_volatility = {symbol: usual_daily_volatility(bars[symbol]) for symbol in symbols if symbol in bars}
+    if atr is None:
+        atr = {symbol: daily_atr(bars[symbol]) for symbol in symbols if symbol in bars}
     priced = [snapshots.get(symbol) for symbol in symbols]
     return MarketView(
         decided_at=decided_at,
@@ -47,6 +51,7 @@ def market_view(
         forecasts=dict(forecasts),
         last_close=np.array([bars[s].close[-1] if s in bars and len(bars[s]) else np.nan for s in symbols], dtype=np.float64),
         usual_volatility=np.array([usual_volatility.get(symbol, np.nan) for symbol in symbols], dtype=np.float64),
+        atr=np.array([atr.get(symbol, np.nan) for symbol in symbols], dtype=np.float64),
     )
 
 
@@ -58,6 +63,15 @@ def daily_volatility(bars: BarSeries) -> float:
 def usual_daily_volatility(bars: BarSeries) -> float:
     """The same of the 100 sessions before those; NaN with fewer bars or unusable closes."""
     return _deviation(bars.close[-VOLATILITY_SESSIONS - USUAL_SESSIONS - 1 : -VOLATILITY_SESSIONS], USUAL_SESSIONS)
+
+
+def daily_atr(bars: BarSeries) -> float:
+    """Mean of the last 14 daily true ranges, in currency; NaN with fewer bars or unusable prices. A plain mean, because a
+    recursive one depends on where the history begins."""
+    if len(bars) <= ATR_SESSIONS:
+        return float("nan")
+    high, low, before = bars.high[-ATR_SESSIONS:], bars.low[-ATR_SESSIONS:], bars.close[-ATR_SESSIONS - 1 : -1]
+    return float(np.mean(np.maximum(high, before) - np.minimum(low, before)))
 
 
 def _deviation(close: Floats, sessions: int) -> float:

@@ -16,48 +16,32 @@ the decision, the backtest and the exit monitor call the same functions. Prices 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
 
+from app.domain.exits import FRESH, ExitPolicy, Levels, Progress, rebased
+from app.risk.limits import RiskLimits
+
+__all__ = [
+    "BOUNDARY",
+    "FRESH",
+    "NOT_DUE",
+    "PARTIAL_DUE",
+    "STOP_DUE",
+    "TARGET_DUE",
+    "ExitPolicy",
+    "Levels",
+    "Progress",
+    "due",
+    "follow",
+    "levels",
+    "reached",
+    "rebased",
+    "within",
+]
+
 BOUNDARY = 1e-9  # relative; an exact -5 % move computed in floats must count as -5 % (prices differ by 1e-7 or more)
 NOT_DUE, STOP_DUE, TARGET_DUE, PARTIAL_DUE = 0, 1, 2, 3
-
-
-class ExitPolicy(NamedTuple):
-    """Where a holding is left. Fractions of the entry or best price, multiples of ATR or R; 0.0: off."""
-
-    stop_loss_fraction: float = 0.05
-    take_profit_fraction: float = 0.10
-    atr_stop_multiple: float = 0.0
-    break_even_at_r: float = 0.0
-    partial_at_r: float = 0.0
-    partial_fraction: float = 0.0
-    trailing_fraction: float = 0.0
-    trailing_atr_multiple: float = 0.0
-
-
-class Progress(NamedTuple):
-    """What is remembered of a holding; 0.0 where there is nothing to remember. initial_stop: that of the ATR at the first
-    reading that knew one. best: the highest believed price since the entry. stop: the highest that break-even and trailing
-    reached. partial_taken: 1.0 once it filled."""
-
-    initial_stop: float = 0.0
-    best: float = 0.0
-    stop: float = 0.0
-    partial_taken: float = 0.0
-
-
-class Levels(NamedTuple):
-    """Prices at which a holding is left, NaN for none."""
-
-    stop: float
-    target: float
-    partial: float
-
-
-FRESH = Progress()
 
 
 @njit(cache=True)
@@ -105,9 +89,19 @@ def reached(price: float, level: float) -> bool:
     return price >= level * (1.0 - BOUNDARY)
 
 
-def rebased(progress: Progress, ratio: float) -> Progress:
-    """The same memory after a split: `ratio` new units for each old one."""
-    return Progress(progress.initial_stop / ratio, progress.best / ratio, progress.stop / ratio, progress.partial_taken)
+@njit(cache=True)
+def within(policy: ExitPolicy, limits: RiskLimits) -> ExitPolicy:
+    """The policy in force: the fractions of the limits always hold, because sizes are made for them."""
+    return ExitPolicy(
+        limits.stop_loss_fraction,
+        limits.take_profit_fraction,
+        policy.atr_stop_multiple,
+        policy.break_even_at_r,
+        policy.partial_at_r,
+        policy.partial_fraction,
+        policy.trailing_fraction,
+        policy.trailing_atr_multiple,
+    )
 
 
 @njit(cache=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from app.domain.exits import ExitPolicy
+
 
 class RiskLimits(NamedTuple):
     """Limits as fractions of equity unless the name says otherwise; all are magnitudes (0.05 is 5 %).
@@ -56,9 +58,10 @@ class RiskLimits(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """What counts as a signal and when a holding is replaced; all fractions.
+    """What counts as a signal, when a holding is replaced and how it is left; all fractions.
 
     round_trip_cost_fraction: cost of selling one holding and buying another. rebalance_margin_fraction: advantage asked on top.
+    exits: how holdings are left; the stop-loss and take-profit fractions in force are those of the limits.
     """
 
     buy_threshold: float = 0.005
@@ -66,3 +69,4 @@ class Policy(NamedTuple):
     confidence_threshold: float = 0.70
     round_trip_cost_fraction: float = 0.002
     rebalance_margin_fraction: float = 0.005
+    exits: ExitPolicy = ExitPolicy()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Protocol
 
 from app.domain.activity import Activities
@@ -156,6 +157,10 @@ class AlpacaService:
     def cancel(self, venue_order_id: str) -> None:
         """Ask to cancel; see `domain.ports.Broker.cancel`."""
         self._broker.cancel(venue_order_id)
+
+    def replace(self, venue_order_id: str, *, stop_price: Decimal) -> VenueOrder:
+        """Move a resting stop; see `domain.ports.Broker.replace`."""
+        return self._broker.replace(venue_order_id, stop_price=stop_price)
 
     # -- market data ---------------------------------------------------------------------------------------------------
     def snapshots(self, symbols: Sequence[str] | None = None) -> Mapping[str, Snapshot]:

@@ -16,10 +16,25 @@ MAX_DAYS = 2520
 Bps = Annotated[Decimal, Field(ge=0, le=1000, allow_inf_nan=False)]
 
 
+class Exits(BaseModel):
+    """The exit policy to try (see docs/exits.md); what is left out is as in the settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stop_loss_fraction: float | None = Field(None, gt=0, le=0.9)
+    take_profit_fraction: float | None = Field(None, gt=0, le=10)
+    atr_stop_multiple: float | None = Field(None, ge=0, le=100)
+    break_even_at_r: float | None = Field(None, ge=0, le=100)
+    partial_at_r: float | None = Field(None, ge=0, le=100)
+    partial_fraction: float | None = Field(None, ge=0, lt=1)
+    trailing_fraction: float | None = Field(None, ge=0, lt=1)
+    trailing_atr_multiple: float | None = Field(None, ge=0, le=100)
+
+
 class BacktestRequest(BaseModel):
     """symbols: empty for the watch list. days: sessions back from the newest stored bar, or else start and end (New York
     dates, inclusive). initial_capital: US dollars. models: retrain walks forward; stored uses today's models and is refused
-    when any of them knows data of the span."""
+    when any of them knows data of the span. exits: the exit policy, where it is to be another than that of the settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,6 +49,7 @@ class BacktestRequest(BaseModel):
     commission_bps: Bps = Decimal(0)
     commission_per_share: Annotated[Decimal, Field(ge=0, le=100, allow_inf_nan=False)] = Decimal(0)
     minimum_commission: Annotated[Decimal, Field(ge=0, le=100, allow_inf_nan=False)] = Decimal(0)
+    exits: Exits = Exits()
     models: Literal["retrain", "stored"] = "retrain"
 
     @field_validator("symbols", mode="before")

@@ -109,11 +109,13 @@ class BacktestService:
         return self._answer(request, span, result)
 
     def _plan(self, request: BacktestRequest, symbols: Sequence[str]) -> Plan:
+        exits = self._policy.exits._replace(**request.exits.model_dump(exclude_none=True))
+        fractions = request.exits.model_dump(exclude_none=True, include={"stop_loss_fraction", "take_profit_fraction"})
         return Plan(
             symbols=tuple(symbols),
             capital=request.initial_capital,
-            limits=self._limits,
-            policy=self._policy,
+            limits=self._limits._replace(**fractions),
+            policy=self._policy._replace(exits=exits),
             costs=CostModel(
                 slippage_bps=request.slippage_bps,
                 commission_bps=request.commission_bps,

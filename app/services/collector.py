@@ -92,6 +92,7 @@ class Collector:
             exits_today=exits,
             reconciled=reconciled and not account.trading_blocked,
             health=self._venue.health(),
+            progress={symbol: plan.progress for symbol, plan in self._database.position_plans().items()},
         )
 
 
@@ -106,5 +107,6 @@ def _open_order(intent: IntentRecord, now: datetime) -> OpenOrder:
         protective=intent.is_protective,
         at_venue=intent.venue_order_id is not None and intent.state is not OrderState.UNKNOWN,
         external=intent.origin is IntentOrigin.EXTERNAL,
+        stop_price=intent.stop_price,
         stale=intent.purpose is Purpose.ENTRY and intent.expires_at is not None and now >= intent.expires_at,
     )

@@ -15,7 +15,7 @@ from app.domain.order import Purpose, ValidatedOrder
 from app.domain.order_report import reported_event
 from app.domain.order_state import OrderEvent
 from app.domain.reason import Reason
-from app.engine.decision import Decision
+from app.engine.decision import Decision, LegMove
 from app.runtime import metrics
 from app.runtime.failpoint import reach
 from app.services.alpaca_service import AlpacaService
@@ -59,7 +59,10 @@ class Executor:
 
     def execute(self, decision: Decision, *, cycle_id: str, now: datetime) -> Execution:
         """now: venue time; an intent past its expiry is not sent."""
-        return self.send(decision.orders, cancels=decision.cancels, cycle_id=cycle_id, now=now)
+        execution = self.send(decision.orders, cancels=decision.cancels, cycle_id=cycle_id, now=now)
+        for move in decision.moves:
+            self._move(move)
+        return execution
 
     def send(
         self, orders: Iterable[ValidatedOrder], *, cancels: Iterable[str] = (), cycle_id: str | None, now: datetime
@@ -153,6 +156,23 @@ class Executor:
                     waiting.remove(name)
             if not waiting:
                 break
+
+    def _move(self, move: LegMove) -> None:
+        """Move a stop up. What is committed is the level of its holding's plan: whatever goes wrong here, the next decision
+        finds the stop behind that level and moves it then."""
+        leg = self._database.intent(move.client_order_id)
+        bound = log.bind(client_order_id=move.client_order_id, symbol=move.symbol, stop_price=str(move.stop_price))
+        # The id and the price are of one reading: whoever moved it since has also changed the id, and this one is refused.
+        if leg.is_settled or leg.venue_order_id is None or (leg.stop_price or move.stop_price) >= move.stop_price:
+            bound.info("stop_not_moved", state=leg.state)
+            return
+        try:
+            answer = self._venue.replace(leg.venue_order_id, stop_price=move.stop_price)
+        except VenueError as error:
+            bound.warning("stop_not_moved", code=error.code, error=error.message)
+            return
+        self._database.adopt_order(answer)
+        bound.info("stop_moved", before=str(leg.stop_price))
 
     def _cancel(self, client_order_ids: Iterable[str]) -> frozenset[str]:
         """Cancel and wait until the venue has let go; the symbols whose orders are still there are returned."""

@@ -23,6 +23,7 @@ from app.domain.reason import Reason
 from app.domain.trading_state import Cause, RiskState, TradingState
 from app.engine.protection import CORROBORATION, Aim, Print, is_believed, reached, stops_at_venue
 from app.risk.limits import RiskLimits
+from app.runtime.owner import is_alive
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
 from app.services.exit_orders import ExitOrders
@@ -33,7 +34,7 @@ log = structlog.get_logger()
 
 RETRY_SECONDS = 60.0  # wall time before a refused order is tried again
 MINUTES_READ = 5
-NEWEST_MINUTE = timedelta(minutes=15)  # a minute that ended longer ago agrees with nothing
+NEWEST_MINUTE = timedelta(minutes=15)  # a minute that ended longer than that before a print says nothing about it
 _RUNGS = ("at the market", "at the market once more", "at the lowest price of the collar")
 _LOST = frozenset({Cause.BOOKS_LOST.code, Cause.STATE_LOST.code})
 _IN_FLIGHT = frozenset({OrderState.SENT, OrderState.UNKNOWN})
@@ -70,14 +71,16 @@ class ExitMonitor:
         database: DatabaseService,
         orders: ExitOrders,
         limits: RiskLimits,
+        alive: Callable[[str], bool] = is_alive,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """alive: whether the owner of a cycle still runs."""
         self._venue = venue
         self._database = database
         self._orders = orders
         self._limits = limits
         self._monotonic = monotonic
-        self._books = GuardBooks(venue=venue, database=database, monotonic=monotonic)
+        self._books = GuardBooks(venue=venue, database=database, alive=alive, monotonic=monotonic)
         self._prints: dict[str, list[Print]] = {}
         self._not_before: dict[str, float] = {}
         self._told: dict[str, str] = {}
@@ -103,10 +106,9 @@ class ExitMonitor:
 
     def _attend(self, clock: VenueClock, held: Mapping[str, Position], risk: RiskState | None, *, flattening: bool) -> Look:
         found = _Findings()
-        holdings = holdings_of(self._database, self._limits)
+        holdings = holdings_of(self._database, self._limits, held)
         for symbol in sorted(set(held) - {one.symbol for one in holdings}):
             found.notes[symbol] = "the venue holds it, our books do not yet"
-        holdings = [one for one in holdings if one.symbol in held]
         exposed = [one for one in holdings if one.cover.exposed > 0]
         if flattening:
             self._flatten(holdings, clock, found)
@@ -166,26 +168,26 @@ class ExitMonitor:
     def _believes(self, symbol: str, newest: Print, aim: Aim, now: datetime) -> bool:
         """Whether more than this one print asks for the exit; it is kept for the next look."""
         earlier = [one for one in self._prints.get(symbol, []) if newest.at and one.at and newest.at - one.at <= CORROBORATION]
-        believed = is_believed(newest, earlier, self._minute_closes(symbol, now), aim)
+        believed = is_believed(newest, earlier, self._minute_closes(symbol, newest.at or now, now), aim)
         if not earlier or earlier[-1].at != newest.at:
             earlier.append(newest)
         self._prints[symbol] = earlier
         return believed
 
-    def _minute_closes(self, symbol: str, now: datetime) -> list[Decimal]:
+    def _minute_closes(self, symbol: str, printed_at: datetime, now: datetime) -> list[Decimal]:
         try:
             bars = self._venue.recent_bars(symbol, timeframe=MINUTE, limit=MINUTES_READ, end=now)
         except VenueError as error:
             log.warning("minutes_not_read", symbol=symbol, error=error.message)
             return []
-        if not len(bars) or now.timestamp() - float(bars.known_at[-1]) > NEWEST_MINUTE.total_seconds():
+        if not len(bars) or printed_at.timestamp() - float(bars.known_at[-1]) > NEWEST_MINUTE.total_seconds():
             return []
         return [Decimal(repr(close)) for close in bars.close.tolist() if close > 0.0]
 
     def _rest(self, one: Holding, clock: VenueClock, found: _Findings) -> None:
         """Have the venue hold the levels of whole shares that nothing there protects."""
         cover, symbol = one.cover, one.symbol
-        if not cover.whole > 0 or cover.entry_id is not None or not self._may_try(symbol) or is_external(self._database, one):
+        if not cover.whole > 0 or cover.entry_ids or not self._may_try(symbol) or is_external(self._database, one):
             return
         outcome = self._orders.rest(one.position, cover.whole, one.aim, cancels=cover.loose_ids, now=clock.now)
         log.info("protection_placed", symbol=symbol, quantity=str(cover.whole), outcome=outcome)
@@ -228,13 +230,12 @@ class ExitMonitor:
 
     def _holding_back(self, one: Holding, *, everything: bool) -> tuple[str, ...]:
         """Our orders that keep the units from being sold: an unfinished entry, and what holds them."""
-        entry = (one.cover.entry_id,) if one.cover.entry_id is not None else ()
-        return (*entry, *one.cover.loose_ids, *(one.cover.resting_ids if everything else ()))
+        return (*one.cover.entry_ids, *one.cover.loose_ids, *(one.cover.resting_ids if everything else ()))
 
     def _look_again(self, symbol: str, now: datetime) -> Holding | None:
         held = {name: one for name, one in self._venue.positions().items() if one.quantity > 0}
         self._books.catch_up(self._database.unsettled_intents(), self._venue.open_orders(), held, now)
-        return next((one for one in holdings_of(self._database, self._limits) if one.symbol == symbol), None)
+        return next((one for one in holdings_of(self._database, self._limits, held) if one.symbol == symbol), None)
 
     def _queue(self, symbol: str, reason: Reason, clock: VenueClock, found: _Findings) -> None:
         found.notes[symbol] = f"{reason.code} is due when the venue opens at {clock.next_open:%Y-%m-%d %H:%M} UTC"

@@ -35,8 +35,15 @@ class GuardBooks:
     """Brings the ledger up to the venue as far as protection needs it."""
 
     def __init__(
-        self, *, venue: AlpacaService, database: DatabaseService, monotonic: Callable[[], float] = time.monotonic
+        self,
+        *,
+        venue: AlpacaService,
+        database: DatabaseService,
+        alive: Callable[[str], bool] = is_alive,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """alive: whether the owner of a cycle still runs."""
+        self._alive = alive
         self._venue = venue
         self._database = database
         self._monotonic = monotonic
@@ -84,13 +91,15 @@ class GuardBooks:
 
     def cycle_runs(self) -> bool:
         """Whether a living process is in the middle of a cycle."""
-        return any(_runs(cycle) for cycle in self._database.cycles(3))
+        return any(self._runs(cycle) for cycle in self._database.cycles(3))
 
     def _is_lost(self, intent: IntentRecord) -> bool:
         name = intent.client_order_id
         if intent.state is not OrderState.SENT:
             self._sent_since.pop(name, None)
             return intent.state is OrderState.UNKNOWN
+        if intent.source == PROTECTION:  # only whose turn it is sends these, and between two looks it sends nothing
+            return True
         return self._monotonic() - self._sent_since.setdefault(name, self._monotonic()) > SENDER_PATIENCE_SECONDS
 
     def _give_up_unsent(self, orders: Collection[IntentRecord]) -> None:
@@ -98,7 +107,7 @@ class GuardBooks:
         ready = [one for one in orders if one.state is OrderState.READY]
         if not ready:
             return
-        running = {cycle.cycle_id for cycle in self._database.cycles(3) if _runs(cycle)}
+        running = {cycle.cycle_id for cycle in self._database.cycles(3) if self._runs(cycle)}
         dead = [
             one.client_order_id
             for one in ready
@@ -125,6 +134,5 @@ class GuardBooks:
         since = opened.opened_at if listed_at is None else max(opened.opened_at, listed_at - FILL_OVERLAP)
         self._database.book_fills(self._venue.fills(since))
 
-
-def _runs(cycle: CycleRecord) -> bool:
-    return cycle.state is CycleState.RUNNING and is_alive(cycle.owner)
+    def _runs(self, cycle: CycleRecord) -> bool:
+        return cycle.state is CycleState.RUNNING and self._alive(cycle.owner)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from app.domain.exits import PositionPlan, standing
 from app.domain.order import Side
 from app.domain.portfolio import Position
 from app.domain.ports import Clock
@@ -64,20 +65,31 @@ class ProtectionStatus:
     positions: tuple[Protection, ...]
 
 
-def holdings_of(database: DatabaseService, limits: RiskLimits) -> list[Holding]:
-    """Every long position of the books by symbol; none before the books are opened."""
+def holdings_of(database: DatabaseService, limits: RiskLimits, at_venue: Mapping[str, Position] | None = None) -> list[Holding]:
+    """Every long position of the books by symbol; none before the books are opened. at_venue: what the venue holds, where
+    that was read: the smaller quantity counts."""
     if database.account() is None:
         return []
     orders = database.unsettled_intents()
+    positions = sorted(database.portfolio().positions.items())
+    if at_venue is not None:
+        positions = [
+            (symbol, replace(position, quantity=min(position.quantity, at_venue[symbol].quantity)))
+            for symbol, position in positions
+            if symbol in at_venue
+        ]
+    plans = standing(database.position_plans(), dict(positions))
     return [
-        Holding(position=position, aim=aim_of(position, limits), cover=cover_of(position, orders))
-        for _, position in sorted(database.portfolio().positions.items())
+        Holding(position=position, aim=aim_of(position, plans.get(position.symbol), limits), cover=cover_of(position, orders))
+        for _, position in positions
         if position.quantity > 0
     ]
 
 
-def aim_of(position: Position, limits: RiskLimits) -> Aim:
-    """The levels of a holding, as the decision sets them."""
+def aim_of(position: Position, plan: PositionPlan | None, limits: RiskLimits) -> Aim:
+    """The levels of a holding as the last decision set them; before the first one, those that every entry is made with."""
+    if plan is not None and plan.stop is not None:
+        return Aim(stop=plan.stop, target=plan.target)
     entry = position.average_entry_price
     if not (entry.is_finite() and entry > 0):
         return Aim(stop=None, target=None)

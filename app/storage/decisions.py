@@ -12,7 +12,7 @@ from app.domain.audit import Kind
 from app.domain.records import Committed, DecisionRecord
 from app.engine.decision import Decision, SymbolRecord
 from app.risk.reservations import Capacity
-from app.storage import audit, cycles, outbox, reservations, risk_states
+from app.storage import audit, cycles, outbox, position_plans, reservations, risk_states
 from app.storage.columns import plain
 from app.storage.tables import DECISIONS
 
@@ -42,6 +42,7 @@ def record(
         expires_at=orders_expire_at,
         at=at,
     )
+    position_plans.save(connection, decision.plans, at=at)
     refused = {one.order.symbol: committed.refusals.get(one.order.client_order_id) for one in decision.orders}
     rows = [_row(cycle_id, at, symbol_record, refused.get(symbol_record.symbol)) for symbol_record in decision.records]
     if rows:

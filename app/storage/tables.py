@@ -212,6 +212,22 @@ EQUITY_CURVE = Table(
     Column("venue_equity", ExactDecimal),
 )
 
+# How each holding is going to be left. stop, best, ...: as in `Progress`; the prices are its levels, NULL for none.
+POSITION_PLANS = Table(
+    "position_plans",
+    METADATA,
+    Column("symbol", Words, primary_key=True),
+    Column("opened_at", Instant),
+    Column("updated_at", Instant, nullable=False),
+    Column("initial_stop", Double, nullable=False),
+    Column("best", Double, nullable=False),
+    Column("stop", Double, nullable=False),
+    Column("partial_taken", Double, nullable=False),
+    Column("stop_price", ExactDecimal),
+    Column("target_price", ExactDecimal),
+    Column("partial_price", ExactDecimal),
+)
+
 RISK_STATE = Table(
     "risk_state",
     METADATA,

@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy import Connection
 
 from app.domain.activity import Activities, Activity
+from app.domain.exits import PositionPlan
 from app.domain.order import Fill, Side, ValidatedOrder, VenueOrder
 from app.domain.order_state import OrderEvent
 from app.domain.portfolio import Portfolio, Position
@@ -40,6 +41,7 @@ from app.storage import (
     intents,
     order_reports,
     portfolio,
+    position_plans,
     reconciliations,
     reservations,
     risk_states,
@@ -384,6 +386,15 @@ class TradingLedger:
     def portfolio(self) -> Portfolio:
         """Cash and positions by all booked fills. Conflict before `open_account`."""
         return self._db.read(portfolio.load)
+
+    def position_plans(self) -> dict[str, PositionPlan]:
+        """How each holding is going to be left, by symbol, as the last decision planned it and with the partial exits filled
+        since. A holding that no decision has seen yet has none."""
+        return self._db.read(position_plans.load)
+
+    def rebase_plan(self, symbol: str, ratio: Decimal) -> None:
+        """Brings the plan of a holding over a split: `ratio` new units for each old one."""
+        self._db.write(lambda c: position_plans.rebase(c, symbol, ratio))
 
     def fills(self, limit: int = 100, symbol: str | None = None) -> list[FillRecord]:
         """Newest first."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -71,6 +71,34 @@ class Positions(Answer):
     """All holdings."""
 
     positions: list[PositionAnswer]
+
+
+class PositionProtection(Answer):
+    """Who enforces stop and target of one holding. Quantities in units."""
+
+    symbol: str
+    quantity: str
+    protected_by: Literal["venue", "guard", "venue_and_guard", "sale", "nobody"] = Field(
+        description="sale: it is being sold; guard: the exit monitor, as long as it runs; nobody: for some units at least"
+    )
+    venue_quantity: str
+    guard_quantity: str
+    selling_quantity: str
+    unprotected_quantity: str
+    stop_price: str | None = Field(description="The level in force")
+    target_price: str | None
+    venue_stop_price: str | None = Field(description="The lowest stop that rests at the venue")
+    client_order_ids: list[str]
+    why: str = Field(description="What stands in the way; empty if nothing")
+    offline: str = Field(description="What happens while the system is down")
+
+
+class ProtectionAnswer(Answer):
+    """All holdings, and whether the exit monitor runs."""
+
+    guard_alive: bool
+    guard_seen_at: str | None = Field(description="Its newest sign of life")
+    positions: list[PositionProtection]
 
 
 class Connection(BaseModel):
@@ -253,6 +281,7 @@ class Dashboard(Answer):
     account: Record | None
     positions: list[PositionAnswer] | None
     portfolio: Record | None
+    protection: Record | None
     risk: Record | None
     latest_cycle: Record | None
     decisions: list[Record] | None

@@ -66,6 +66,14 @@ class Risk(Protocol):
         ...
 
 
+class Protection(Protocol):
+    """Who enforces the exits of the holdings."""
+
+    def status(self) -> object:
+        """As of the last look of the exit monitor."""
+        ...
+
+
 class Kill(Protocol):
     """The kill switch."""
 
@@ -138,6 +146,8 @@ class Services(Protocol):
     def risk(self) -> Risk: ...  # noqa: D102
     @property
     def kill(self) -> Kill: ...  # noqa: D102
+    @property
+    def protection(self) -> Protection: ...  # noqa: D102
     @property
     def database(self) -> Records: ...  # noqa: D102
     @property

@@ -42,6 +42,7 @@ def _parts(source: Services) -> dict[str, Callable[[], Any]]:
         "account": lambda: wire.fields(source.alpaca.account()),
         "positions": lambda: priced_positions(source),
         "portfolio": lambda: wire.fields(source.trading.portfolio_view()),
+        "protection": lambda: wire.fields(source.protection.status()),
         "risk": lambda: wire.fields(source.risk.status()),
         "latest_cycle": lambda: wire.to_wire(database.latest_cycle()),
         "decisions": lambda: [wire.decision(row) for row in _latest_decisions(source)],

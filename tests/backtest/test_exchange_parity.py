@@ -14,17 +14,21 @@ import pytest
 from app.backtest.driver import Grain, Plan, first_risk, run, slots
 from app.backtest.tape import DailyTape
 from app.domain.bar import BarSeries, Snapshot
+from app.domain.exits import ExitPolicy, PositionPlan, partial_taken, standing
 from app.domain.instrument import Instrument
-from app.domain.order import Fill, Order, Purpose
+from app.domain.order import Fill, Order, OrderClass, Purpose
+from app.domain.reason import Reason
 from app.engine.costs import UNLIMITED, CostModel, Liquidity
 from app.engine.decide import decide
 from app.engine.decision import Book, Context, Decision, OpenOrder
 from app.engine.ledger import Execution, book, opened, roll
 from app.engine.view import market_view
+from app.risk.limits import Policy
 from app.runtime.calendar import Session, new_york_calendar
 from app.simulator.accounts.account import Account
 from app.simulator.accounts.ledger import Ledger, SimOrder
 from app.simulator.accounts.order_request import NewOrder
+from app.simulator.accounts.replacement import Replacement
 from app.simulator.tape.market import Market, Source
 from tests.backtest.markets import NoisyForecaster, market, plan_of
 from tests.backtest.test_driver import Diary
@@ -47,6 +51,8 @@ class Desk:
         self.decisions: list[Decision] = []
         self._own = opened(plan.capital)
         self._booked = 0
+        self._plans: dict[str, PositionPlan] = {}
+        self._sent: dict[str, Order] = {}
         self._risk = first_risk(plan.capital, sessions[0])
 
     def trade(self, sessions: list[Session]) -> list[Fill]:
@@ -78,7 +84,13 @@ class Desk:
             if order.is_open:
                 exchange.cancel(order.id)
         for validated in decision.orders:
+            self._sent[validated.order.client_order_id] = validated.order
             exchange.submit(new_order(validated.order))
+        for move in decision.moves:
+            order = exchange.ledger.orders[exchange.ledger.by_client_id[move.client_order_id]]
+            if order.is_open:
+                exchange.replace(order.id, Replacement(stop_price=move.stop_price))
+        self._plans = dict(decision.plans)
 
     def _snapshots(self) -> dict[str, Snapshot]:
         trades = {s: self.exchange.market.last_trade(s, self.exchange.second) for s in self.plan.symbols}
@@ -92,6 +104,9 @@ class Desk:
             order = ledger.orders[fill.venue_order_id]
             purpose = Purpose.ENTRY if order.side.sign > 0 else Purpose.EXIT
             execution = Execution(fill=fill, client_order_id=order.client_order_id, purpose=purpose)
+            sent = self._sent.get(order.client_order_id)
+            if sent is not None and sent.reason == Reason.PARTIAL_PROFIT.code and fill.symbol in self._plans:
+                self._plans[fill.symbol] = partial_taken(self._plans[fill.symbol])
             self._own = book(roll(self._own, fill.filled_at.date().isoformat()), [execution])
         self._booked = len(ledger.fills)
         self._own = roll(self._own, hours.day.isoformat())
@@ -106,6 +121,7 @@ class Desk:
             risk=self._risk,
             entries_today=self._own.entries_today,
             exits_today=self._own.exits_today,
+            progress={s: p.progress for s, p in standing(self._plans, ledger.portfolio.positions).items()},
         )
 
 
@@ -117,7 +133,8 @@ def open_order(order: SimOrder) -> OpenOrder:
         purpose=Purpose.ENTRY if order.side.sign > 0 else Purpose.EXIT,
         quantity=order.left,
         price=order.limit_price if order.side.sign > 0 else None,
-        protective=order.leg is not None,
+        protective=order.leg is not None or order.order_class is OrderClass.OCO,
+        stop_price=order.stop_price,
         stale=order.side.sign > 0,
     )
 
@@ -143,14 +160,23 @@ def told(fill: Fill) -> tuple[Any, ...]:
     return (fill.symbol, fill.side, fill.quantity, fill.price, fill.filled_at, fill.commission)
 
 
+EVERYTHING = ExitPolicy(
+    atr_stop_multiple=1.5,
+    break_even_at_r=0.5,
+    partial_at_r=0.75,
+    partial_fraction=0.4,
+    trailing_fraction=0.03,
+    trailing_atr_multiple=1.0,
+)
 CAPPED = Liquidity(participation=Decimal("0.0004"), partial_probability=Decimal("0.5"), seed=SEED)
 
 
 @pytest.mark.parametrize("liquidity", [UNLIMITED, CAPPED], ids=["unlimited", "capped"])
 @pytest.mark.parametrize(("grain", "count"), [(Grain.CYCLE, 8), (Grain.SESSION, 25)])
-def test_the_exchange_and_the_backtest_agree(grain: Grain, count: int, liquidity: Liquidity) -> None:
+@pytest.mark.parametrize("exits", [ExitPolicy(), EVERYTHING], ids=["plain", "everything"])
+def test_the_exchange_and_the_backtest_agree(grain: Grain, count: int, liquidity: Liquidity, exits: ExitPolicy) -> None:
     bars, sessions = market(count, seed=SEED)
-    plan = plan_of(grain=grain, costs=COSTS, liquidity=liquidity)
+    plan = plan_of(grain=grain, costs=COSTS, liquidity=liquidity, policy=Policy(exits=exits))
     desk, diary = Desk(plan, bars, sessions), Diary()
     fills = desk.trade(sessions)
     result = run(plan, DailyTape(bars, sessions, seed=SEED), NoisyForecaster(), observer=diary)
@@ -166,4 +192,9 @@ def test_the_exchange_and_the_backtest_agree(grain: Grain, count: int, liquidity
         ]
         assert len(live.cancels) == len(again.cancels)  # the exchange names protective legs itself
         assert live.risk == again.risk
+        assert live.plans == again.plans
+        assert [(m.symbol, m.stop_price) for m in live.moves] == [(m.symbol, m.stop_price) for m in again.moves]
+    if exits is EVERYTHING:
+        assert any(decision.moves for decision in diary.decisions)
+        assert any(r.reason is Reason.PARTIAL_PROFIT for decision in diary.decisions for r in decision.records)
     assert [equity for _, equity in desk.exchange.ledger.closes] == [s.equity for s in result.sessions]

@@ -7,12 +7,13 @@ from decimal import Decimal
 
 import pytest
 
+from app.domain.exits import ExitPolicy
 from app.domain.instrument import Instrument
 from app.domain.order import Purpose
 from app.domain.reason import Reason
 from app.domain.trading_state import TradingState
 from app.engine.decision import Book
-from tests.engine.worlds import LIMITS, Quote, book_of, decided, held, open_order, orders_by_symbol, record_of, risk_of
+from tests.engine.worlds import LIMITS, POLICY, Quote, book_of, decided, held, open_order, orders_by_symbol, record_of, risk_of
 
 GOOD = Quote(expected=0.02)
 HOLDING = held("A", 10, 100)
@@ -107,8 +108,8 @@ def test_each_cause_has_its_reason(reason: Reason, world: tuple[dict[str, Quote]
     decision = decided(quotes, book)
     record = record_of(decision, "A")
     assert record.reason is reason
-    assert ("A" in orders_by_symbol(decision)) is (reason <= Reason.FLATTEN)
-    assert (record.side is not None) is (reason <= Reason.FLATTEN)
+    assert ("A" in orders_by_symbol(decision)) is (reason <= Reason.PARTIAL_PROFIT)
+    assert (record.side is not None) is (reason <= Reason.PARTIAL_PROFIT)
 
 
 def test_rebalancing_sells_the_weakest_and_says_for_whom() -> None:
@@ -119,8 +120,16 @@ def test_rebalancing_sells_the_weakest_and_says_for_whom() -> None:
     assert list(orders_by_symbol(decision)) == ["H0"]
 
 
+def test_a_partial_target_sells_a_part() -> None:
+    quotes, book = owning(Quote(price=105.0))
+    policy = POLICY._replace(exits=ExitPolicy(partial_at_r=1.0, partial_fraction=0.5))
+    decision = decided(quotes, book, policy=policy)
+    assert record_of(decision, "A").reason is Reason.PARTIAL_PROFIT
+    assert record_of(decision, "A").quantity == 5
+
+
 def test_every_reason_is_in_the_table_and_explained() -> None:
-    assert {reason for reason, _ in ROWS} | {Reason.REBALANCE_OUT} == set(Reason)
+    assert {reason for reason, _ in ROWS} | {Reason.REBALANCE_OUT, Reason.PARTIAL_PROFIT} == set(Reason)
     assert all(reason.text.endswith(".") and reason.code == reason.name.lower() for reason in Reason)
 
 

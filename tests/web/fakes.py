@@ -19,6 +19,7 @@ from app.domain.reason import Reason
 from app.domain.trading_state import TradingState
 from app.engine.decision import SymbolRecord
 from app.services.audit_service import Story, StoryLine
+from app.services.protection import Protection, ProtectionStatus
 
 NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)
 NAN = float("nan")
@@ -317,6 +318,26 @@ class FakeModels:
         return [{"symbol": "AAPL", "version": "abc", "trained_through": NOW, "scores": {"mse_ratio": 0.998}}]
 
 
+class FakeProtection:
+    def status(self) -> ProtectionStatus:
+        held = Protection(
+            symbol="AAPL",
+            quantity=Decimal("10.5"),
+            protected_by="venue_and_guard",
+            venue_quantity=Decimal(10),
+            guard_quantity=Decimal("0.5"),
+            selling_quantity=Decimal(0),
+            unprotected_quantity=Decimal(0),
+            stop_price=Decimal("171.10"),
+            target_price=Decimal("198.11"),
+            venue_stop_price=Decimal("171.10"),
+            client_order_ids=("at-aapl-x1",),
+            why="",
+            offline="The venue holds a stop.",
+        )
+        return ProtectionStatus(guard_alive=True, guard_seen_at=NOW, positions=(held,))
+
+
 @dataclass(slots=True)
 class FakeServices:
     settings: Settings
@@ -324,6 +345,7 @@ class FakeServices:
     trading: FakeTrading = field(default_factory=FakeTrading)
     risk: FakeRisk = field(default_factory=FakeRisk)
     kill: FakeKill = field(default_factory=FakeKill)
+    protection: FakeProtection = field(default_factory=FakeProtection)
     database: FakeDatabase = field(default_factory=FakeDatabase)
     ai: FakeModels = field(default_factory=FakeModels)
     audit: FakeAudit = field(default_factory=FakeAudit)

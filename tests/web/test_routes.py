@@ -18,6 +18,7 @@ from .fakes import BROKER_DOWN, NOW, PERFORMANCE, FakeServices
 ROUTES = [
     ("GET", "/api/account/info", None, 200, answers.AccountAnswer),
     ("GET", "/api/positions", None, 200, answers.Positions),
+    ("GET", "/api/positions/protection", None, 200, answers.ProtectionAnswer),
     ("GET", "/api/price/AAPL", None, 200, answers.Price),
     ("GET", "/api/price/brk.b", None, 200, answers.Price),
     ("GET", "/api/price/BTC/USD", None, 200, answers.Price),

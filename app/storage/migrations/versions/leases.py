@@ -9,7 +9,7 @@ from alembic import op
 from app.storage.columns import Instant, Json, Words
 
 revision = "leases"
-down_revision = "model_runs_gone"
+down_revision = "exits"
 branch_labels = None
 depends_on = None
 
