@@ -60,6 +60,13 @@ class Venue(Exchange):
     def fault(self, **fields: object) -> None:
         requests.post(f"{self.url}/sim/faults", json=fields, timeout=10).raise_for_status()
 
+    def place(self, **body: object) -> dict[str, Any]:
+        """An order that a person places beside the system."""
+        headers = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": "secret"}
+        answer = requests.post(f"{self.url}/v2/orders", json=body, headers=headers, timeout=10)
+        answer.raise_for_status()
+        return answer.json()
+
     def ledger(self) -> dict[str, Any]:
         return requests.get(f"{self.url}/sim/ledger", params={"key_id": KEY}, timeout=30).json()
 
@@ -163,10 +170,14 @@ class Stack:
         self._lives.append(process)
         return process
 
-    def close(self) -> None:
+    def kill_all(self) -> None:
+        """kill -9 of whatever still lives."""
         for process in self._lives:
             if process.is_alive():
                 process.kill()
+
+    def close(self) -> None:
+        self.kill_all()
         self.database.close()
 
 

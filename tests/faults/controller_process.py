@@ -17,6 +17,7 @@ from app.config import DEFAULT_WATCHLIST, Settings
 from app.domain.errors import Conflict
 from app.domain.trading_state import TradingState
 from app.runtime import failpoint
+from app.services.reconciliation import Reconciler
 from app.wiring import Services, build
 from tests.trading.exchange import Exchange
 
@@ -77,8 +78,10 @@ class Trader:
         self._write_forecasts(at, forecasts)
         return self.services.trading.run_cycle().outcome
 
-    def again(self) -> str:
+    def again(self, forecasts: dict[str, float] | None = None) -> str:
         """A cycle without any time passing: of a slot that may have had one."""
+        if forecasts is not None:
+            self._write_forecasts("", forecasts)
         return self.services.trading.run_cycle().outcome
 
     def loop(self) -> str:
@@ -91,6 +94,11 @@ class Trader:
             if self._wire.poll():
                 return "called"
         return "tired"
+
+    def reconcile(self) -> tuple[str, ...]:
+        """Make the books equal to the venue's, and nothing more; what is left of differences."""
+        venue, database = self.services.alpaca, self.services.database
+        return Reconciler(venue=venue, database=database).reconcile(venue.clock().now).differences
 
     def halt(self) -> str:
         """A person halts."""
