@@ -113,6 +113,14 @@ class RecordPath(Parameters):
     id: RecordId
 
 
+class IdempotencyHeader(BaseModel):
+    """What tells a repeated request from a new one."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    key: RecordId | None = Field(None, alias="Idempotency-Key", description="Chosen by the caller, new for each new request")
+
+
 class BarsQuery(Parameters):
     """Which bars."""
 

@@ -130,9 +130,8 @@ class Executioner:
         if not self._recover():
             return
         self._judge(kill.kind)
-        if self._state() is not TradingState.ACTIVE:
-            self._halted_at = None
-            self._trader.do("resume")
+        self._halted_at = None
+        self._trader.do("resume")
         if kill.kind in HELD:
             self._while_held(kill)
         elif kill.kind == BY_CHANCE:

@@ -21,7 +21,7 @@ from app.services.reconciliation import Reconciler
 from app.wiring import Services, build
 from tests.trading.exchange import Exchange
 
-SYMBOLS = tuple(DEFAULT_WATCHLIST.split())
+SYMBOLS = tuple(DEFAULT_WATCHLIST.split()[:16])
 KEY = "campaign"
 MOST_CYCLES = 60
 
@@ -86,10 +86,10 @@ class Trader:
 
     def loop(self) -> str:
         """Cycles until someone kills or calls; now and then in between a second one for the same slot."""
-        random_ = random.Random(f"{self._life.seed} loop")
+        dice = random.Random(f"{self._life.seed} loop")
         for _ in range(MOST_CYCLES):
             self.cycle()
-            if random_.random() < 0.2:
+            if dice.random() < 0.2:
                 self.again()
             if self._wire.poll():
                 return "called"
@@ -120,7 +120,7 @@ class Trader:
         return "flattening"
 
     def resume(self) -> str:
-        """A person looks at everything and lets trading go on."""
+        """A person looks at everything and lets all trading go on."""
         state = self.services.risk.resume("ann", "drill is over", accept_losses=True)
         for symbol in state.disabled_symbols:
             self.services.risk.enable(symbol, "ann", "drill")

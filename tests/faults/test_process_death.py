@@ -7,12 +7,15 @@ looks at, all laws of the campaign must hold at its end.
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from sqlalchemy import select
 
 from app.domain.order_state import OrderState
@@ -24,6 +27,7 @@ from app.storage.tables import ACCOUNT, FILLS, INTENTS, POSITIONS, VENUE_ORDER_I
 from tests.faults import campaign_laws as laws
 from tests.faults.controller import Process, Stack, Venue, exchange
 from tests.faults.controller_process import SYMBOLS
+from tests.processes.installation import installed
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 
@@ -298,6 +302,37 @@ def test_A11_protection_taken_off_and_the_exit_not_sent(here: Stack, point: str)
     assert bare <= set(sold(here))
 
 
+@pytest.mark.parametrize("moment", ["noted", "answered"])
+def test_A15_web_process_dies_over_a_request(tmp_path: Path, moment: str) -> None:
+    """The whole installation: whoever got no answer asks again under the same key, and it was one cycle."""
+    with installed(tmp_path, "--speed", "600", forecasts={"AAPL": 0.03}) as whole:
+        whole.wait_until(lambda: whole.cycles() >= 1 and whole.answers())
+        asking = threading.Thread(target=ask, args=(whole.port, "once"), daemon=True)
+        asking.start()
+        if moment == "answered":
+            asking.join(30)
+        whole.wait_until(lambda: whole.ledger("SELECT 1 FROM tasks WHERE kind = 'trading_cycle'") != [])
+        whole.kill("api")
+        whole.wait_until(whole.answers)
+        first, second = ask(whole.port, "once"), ask(whole.port, "once")
+        assert first == second
+        done = f"SELECT 1 FROM tasks WHERE task_id = '{first}' AND state = 'done'"
+        whole.wait_until(lambda: whole.ledger(done) != [])
+        assert whole.ledger("SELECT count(*) FROM cycles WHERE trigger = 'manual'") == [(1,)]
+        entered = [order["client_order_id"] for order in whole.exchange("orders") if order.get("parent_id") is None]
+        assert len(entered) == len(set(entered))
+
+
+def ask(port: int, key: str) -> str | None:
+    """The task of a cycle asked for by hand; None when nobody answered."""
+    api = f"http://127.0.0.1:{port}/api"
+    with suppress(requests.RequestException):
+        login = requests.post(f"{api}/auth/login", json={"username": "admin", "password": "password"}, timeout=30)
+        headers = {"Authorization": f"Bearer {login.json()['access_token']}", "Idempotency-Key": key}
+        return requests.post(f"{api}/trading/auto/start", headers=headers, timeout=30).json()["task_id"]
+    return None
+
+
 def test_A20_killed_ten_times_while_it_reconciles(made: Make, tmp_path: Path, sqlite_template: Path) -> None:
     """The same as one clean start: orders, executions and holdings, with the ids that a clean start gives them."""
     shutil.copyfile(sqlite_template, tmp_path / "ledger.db")
@@ -305,9 +340,9 @@ def test_A20_killed_ten_times_while_it_reconciles(made: Make, tmp_path: Path, sq
     process = here.start()
     assert process.do("cycle", RISING) == "completed"
     process.kill()
-    here.venue.place(symbol="WMT", side="buy", type="market", qty=3, time_in_force="day")
+    here.venue.place(symbol=SYMBOLS[-1], side="buy", type="market", qty=3, time_in_force="day")
     here.venue.step(600)
-    here.venue.place(symbol="NKE", side="buy", type="limit", limit_price="1", qty=1, time_in_force="gtc")
+    here.venue.place(symbol=SYMBOLS[-2], side="buy", type="limit", limit_price="1", qty=1, time_in_force="gtc")
     shutil.copytree(tmp_path, tmp_path / "clean", ignore=shutil.ignore_patterns("clean"))
     clean = Stack(here.venue, f"sqlite:///{tmp_path / 'clean' / 'ledger.db'}", tmp_path / "clean", SEED)
     process = clean.start()
