@@ -52,6 +52,7 @@ def made(venue: Venue, tmp_path: Path) -> Iterator[Make]:
 
     def make(url: str, *, judged: bool = True) -> Stack:
         venue.reset()
+        venue.shorten_calendar()
         venue.move(advance_seconds=600)
         stacks.append((Stack(venue, url, tmp_path, SEED), judged))
         return stacks[0][0]
