@@ -1,6 +1,6 @@
 # Alpha Trader: `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test replay test-risk test-orders exchange-laws exchange-kill bench-exchange check lock clean
+.PHONY: help up test replay test-risk test-orders exchange-laws exchange-kill bench-exchange test-faults kill-campaign check lock clean
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
@@ -54,6 +54,14 @@ test-risk: $(VENV)/.ready-dev ## The long campaigns of the risk rules (RISK_CASE
 test-orders: $(VENV)/.ready-dev ## The order path's long campaigns: SEEDS=10000 simulations and the races at full length
 	@SEEDS=$${SEEDS:-10000} LOST_ANSWERS=$${LOST_ANSWERS:-2000} FILLS=$${FILLS:-5000} RACES=$${RACES:-2000} TICKS=$${TICKS:-1000} \
 		$(BIN)/pytest -n 2 -s --timeout 7200 tests/orders
+
+test-faults: $(VENV)/.ready-dev ## The fault catalogue and the kill campaign (KILLS=200, SEED=1), with the real processes
+	@FAULTS=long KILLS=$${KILLS:-200} SEED=$${SEED:-1} $(BIN)/pytest -n 2 -s --timeout 7200 tests/faults tests/processes
+
+kill-campaign: $(VENV)/.ready-dev ## kill -9 on the order path, KILLS times (1000), and of roles, ROLE_KILLS times (20); SEED=1; goes on where it was
+	@mkdir -p logs/campaign
+	@KILLS=$${KILLS:-1000} SEED=$${SEED:-1} ROLE_KILLS=$${ROLE_KILLS:-20} CAMPAIGN_DIR=$${CAMPAIGN_DIR:-logs/campaign} \
+		$(BIN)/pytest -s tests/faults/test_campaign.py
 
 check: $(VENV)/.ready-dev ## Lint, format, types and import rules
 	@$(BIN)/ruff check app tests

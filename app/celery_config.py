@@ -6,6 +6,7 @@ message is harmless. Measured reasons for the transport figures are beside them.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,6 +43,7 @@ LONGEST_TASK_SECONDS = 4 * 3600
 SIMULATED_TICK_EXPIRES_SECONDS = 25.0  # shorter than the conductor's patience: a slot given up never runs late
 PENDING_LIMIT = 20  # unfinished tasks of one kind; the next is refused
 UNFINISHED = ("queued", "running")
+_KEYED = uuid.UUID("2a7e6b2e-7c8e-5c0e-9d1b-6f0f4b1c9a55")  # ids of tasks follow from their callers' keys
 OUTBOX_SWEEP_SECONDS = 5.0
 
 
@@ -224,8 +226,8 @@ class TaskRecord(Protocol):
 class TaskRecords(Protocol):
     """The part of the database service that keeps long-running tasks."""
 
-    def create_task(self, kind: str, params: dict[str, Any]) -> str:
-        """A new queued record; its id."""
+    def create_task(self, kind: str, params: dict[str, Any], task_id: str | None = None) -> str:
+        """A new queued record; its id. One that is there already stays as it is."""
 
     def fail_task(self, task_id: str, error: str) -> object:
         """The task has ended without a result."""
@@ -242,24 +244,46 @@ class CeleryTaskQueue:
         self._records = records
         metrics.expect_tasks(KINDS)
 
-    def enqueue(self, kind: str, params: Mapping[str, Any]) -> str:
-        """The id of the new task. Conflict: too many of this kind wait. TryAgain: no broker, nothing was sent."""
+    def enqueue(self, kind: str, params: Mapping[str, Any], *, key: str | None = None) -> str:
+        """The id of the new task. Conflict: too many of this kind wait. TryAgain: no broker, nothing was sent.
+        key: of whoever asks; the same one again means the same task. Its message is sent anew while nobody has begun, as
+        whoever was to send it may have died."""
         if kind not in KINDS:
             raise InvalidInput(f"no such kind of task: {kind}; there are {', '.join(KINDS)}")
+        if key is not None:
+            return self._enqueue_once(kind, params, uuid.uuid5(_KEYED, f"{kind} {key}").hex)
+        self._refuse_when_full(kind)
+        task_id = self._records.create_task(kind, dict(params))
+        try:
+            self._ring(kind, task_id)
+        except TryAgain:
+            self._records.fail_task(task_id, "the task queue could not be reached")
+            metrics.observe_task(kind, "failed")
+            raise
+        return task_id
+
+    def _enqueue_once(self, kind: str, params: Mapping[str, Any], task_id: str) -> str:
+        known = next((task for task in self._records.tasks(10 * PENDING_LIMIT) if task.task_id == task_id), None)
+        if known is None:
+            self._refuse_when_full(kind)
+            self._records.create_task(kind, dict(params), task_id)
+        if known is None or known.state == "queued":
+            self._ring(kind, task_id)  # without a broker it stays queued, for the next time it is asked for
+        return task_id
+
+    def _refuse_when_full(self, kind: str) -> None:
         waiting = [task for task in self._records.tasks(10 * PENDING_LIMIT) if task.kind == kind and task.state in UNFINISHED]
         if len(waiting) >= PENDING_LIMIT:
             raise Conflict(
                 f"{len(waiting)} tasks of kind {kind} are waiting; try again when some have ended", code="queue_full"
             )
-        task_id = self._records.create_task(kind, dict(params))
+
+    def _ring(self, kind: str, task_id: str) -> None:
         try:
             self._celery.send_task(KINDS[kind], task_id=task_id)
         except (OperationalError, RedisError, OSError) as fault:
-            self._records.fail_task(task_id, "the task queue could not be reached")
-            metrics.observe_task(kind, "failed")
             raise TryAgain("the task queue cannot be reached", code="queue_unavailable") from fault
         metrics.observe_task(kind, "queued")
-        return task_id
 
     def ping(self) -> None:
         """Returns when the broker answers; else TryAgain."""

@@ -96,7 +96,7 @@ class DatabaseService(TradingLedger):
     # --- tasks and messages
 
     def create_task(self, kind: str, params: Mapping[str, Any], task_id: str | None = None) -> str:
-        """Notes a task about to be queued; its id, new unless given."""
+        """Notes a task about to be queued; its id, new unless given. One that is noted already stays as it is."""
         name = task_id or uuid.uuid4().hex
         self._db.write(lambda c: task_records.create(c, name, kind, params, self._clock.now()))
         return name

@@ -16,7 +16,9 @@ _OVER = (TaskState.DONE, TaskState.FAILED)
 
 
 def create(connection: Connection, task_id: str, kind: str, params: Mapping[str, Any], at: datetime) -> None:
-    """Notes a task that is about to be queued."""
+    """Notes a task that is about to be queued; one that is noted already stays as it is."""
+    if connection.execute(select(TASKS.c.task_id).where(TASKS.c.task_id == task_id)).first() is not None:
+        return
     values = {"task_id": task_id, "kind": kind, "state": TaskState.QUEUED, "params": dict(params), "created_at": at}
     connection.execute(insert(TASKS).values(**values, done=0, total=0, message=""))
 

@@ -9,9 +9,10 @@ from flask import Response, jsonify
 from app.web.blueprint import services
 
 
-def accept(kind: str, params: dict[str, Any]) -> Response:
-    """Queue a task of `kind` and answer 202. Conflict: queue full. TryAgain: broker unreachable."""
-    return accepted(services().tasks.enqueue(kind, params))
+def accept(kind: str, params: dict[str, Any], *, key: str | None = None) -> Response:
+    """Queue a task of `kind` and answer 202. key: of the caller's; asking twice under one key is asking once.
+    Conflict: queue full. TryAgain: broker unreachable."""
+    return accepted(services().tasks.enqueue(kind, params, key=key))
 
 
 def accepted(task_id: str) -> Response:

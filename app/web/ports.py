@@ -124,8 +124,8 @@ class Models(Protocol):
 class TaskQueue(Protocol):
     """Long work, done elsewhere."""
 
-    def enqueue(self, kind: str, params: dict[str, Any]) -> str:
-        """The new task's id. Conflict: the queue is full. TryAgain: the broker cannot be reached."""
+    def enqueue(self, kind: str, params: dict[str, Any], *, key: str | None = None) -> str:
+        """The task's id, the same one for the same key. Conflict: the queue is full. TryAgain: the broker cannot be reached."""
         ...
 
     def ping(self) -> None:

@@ -13,7 +13,7 @@ from app.web import wire
 from app.web.acceptance import accept
 from app.web.answers import Accepted, Cycles, Decisions, Equity, Fills, Orders, Signal
 from app.web.blueprint import blueprint, services
-from app.web.schemas import DecisionsQuery, EmptyBody, EquityQuery, HistoryQuery, LimitQuery, SymbolPath, utc
+from app.web.schemas import DecisionsQuery, EmptyBody, EquityQuery, HistoryQuery, IdempotencyHeader, LimitQuery, SymbolPath, utc
 
 api = blueprint("trading", "Decisions, orders, fills")
 
@@ -26,9 +26,10 @@ def signal(path: SymbolPath) -> dict[str, Any]:
 
 
 @api.post("/api/trading/auto/start", summary="Run a trading cycle now", responses={202: Accepted})
-def start_cycle(body: EmptyBody) -> Response:  # noqa: ARG001 - its presence refuses unexpected fields
-    """Run one cycle by hand, beside the scheduled one of the present slot."""
-    return accept("trading_cycle", {"trigger": "manual"})
+def start_cycle(body: EmptyBody, header: IdempotencyHeader) -> Response:  # noqa: ARG001 - refuses unexpected fields
+    """Run one cycle by hand, beside the scheduled one of the present slot. Whoever got no answer repeats the request with the
+    same Idempotency-Key: it is one cycle, however often it is asked for."""
+    return accept("trading_cycle", {"trigger": "manual"}, key=header.key)
 
 
 @api.get("/api/trading/auto/start", summary="Run a trading cycle now", responses={202: Accepted}, deprecated=True)

@@ -119,6 +119,14 @@ class OrderPath(Parameters):
     order: str = Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")
 
 
+class IdempotencyHeader(BaseModel):
+    """What tells a repeated request from a new one."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    key: RecordId | None = Field(None, alias="Idempotency-Key", description="Chosen by the caller, new for each new request")
+
+
 class BarsQuery(Parameters):
     """Which bars."""
 

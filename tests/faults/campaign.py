@@ -130,9 +130,8 @@ class Executioner:
         if not self._recover():
             return
         self._judge(kill.kind)
-        if self._state() is not TradingState.ACTIVE:
-            self._halted_at = None
-            self._trader.do("resume")
+        self._halted_at = None
+        self._trader.do("resume")
         if kill.kind in HELD:
             self._while_held(kill)
         elif kill.kind == BY_CHANCE:
@@ -176,14 +175,12 @@ class Executioner:
     def _recover(self) -> bool:
         """The first cycle of a life; False if it died over it."""
         outcome = self._trader.do("cycle")
-        if outcome is None:
-            return False
-        if self._late is not None:
+        if self._late is not None:  # the order comes after the look-up that missed it
             self._here.venue.release(self._late, "proceed")
             self._late = None
-            outcome = self._trader.do("cycle")
-            if outcome is None:
-                return False
+            outcome = outcome and self._trader.do("cycle")
+        if outcome is None:
+            return False
         assert outcome in ("completed", "market_closed"), f"the cycle after a death ended as {outcome}; see trader.log"
         return True
 

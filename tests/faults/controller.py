@@ -37,6 +37,8 @@ port, state, seed = int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 serve(SimulatorOptions(port=port, state_file=state, seed=seed, symbols=tuple(sys.argv[4:]), partial_probability=Decimal("0.2")))
 """
 PATIENCE_SECONDS = 120.0
+KEYS = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": "secret"}
+SESSIONS = {"start": "2022-06-01", "end": "2024-12-31"}
 
 
 class Venue(Exchange):
@@ -57,8 +59,17 @@ class Venue(Exchange):
     def drop_barriers(self) -> None:
         requests.delete(f"{self.url}/sim/barriers", timeout=10).raise_for_status()
 
-    def fault(self, **fields: object) -> None:
-        requests.post(f"{self.url}/sim/faults", json=fields, timeout=10).raise_for_status()
+    def shorten_calendar(self) -> None:
+        """Answer only sessions near the run: reading thirty years of them takes a process longer than all else it does."""
+        days = requests.get(f"{self.url}/v2/calendar", params=SESSIONS, headers=KEYS, timeout=30).json()
+        fault = {"what": "patch", "path": "/v2/calendar", "patch": days, "times": None}
+        requests.post(f"{self.url}/sim/faults", json=fault, timeout=30).raise_for_status()
+
+    def place(self, **body: object) -> dict[str, Any]:
+        """An order that a person places beside the system."""
+        answer = requests.post(f"{self.url}/v2/orders", json=body, headers=KEYS, timeout=10)
+        answer.raise_for_status()
+        return answer.json()
 
     def ledger(self) -> dict[str, Any]:
         return requests.get(f"{self.url}/sim/ledger", params={"key_id": KEY}, timeout=30).json()
@@ -163,10 +174,14 @@ class Stack:
         self._lives.append(process)
         return process
 
-    def close(self) -> None:
+    def kill_all(self) -> None:
+        """kill -9 of whatever still lives."""
         for process in self._lives:
             if process.is_alive():
                 process.kill()
+
+    def close(self) -> None:
+        self.kill_all()
         self.database.close()
 
 
@@ -193,6 +208,7 @@ def exchange(directory: Path, seed: int) -> Iterator[Venue]:
     venue = Venue(f"http://127.0.0.1:{port}")
     try:
         _wait_for(venue, process, directory / "exchange.log")
+        venue.shorten_calendar()
         yield venue
     finally:
         process.kill()

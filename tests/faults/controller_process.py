@@ -17,10 +17,11 @@ from app.config import DEFAULT_WATCHLIST, Settings
 from app.domain.errors import Conflict
 from app.domain.trading_state import TradingState
 from app.runtime import failpoint
+from app.services.reconciliation import Reconciler
 from app.wiring import Services, build
 from tests.trading.exchange import Exchange
 
-SYMBOLS = tuple(DEFAULT_WATCHLIST.split())
+SYMBOLS = tuple(DEFAULT_WATCHLIST.split()[:16])
 KEY = "campaign"
 MOST_CYCLES = 60
 
@@ -77,20 +78,27 @@ class Trader:
         self._write_forecasts(at, forecasts)
         return self.services.trading.run_cycle().outcome
 
-    def again(self) -> str:
+    def again(self, forecasts: dict[str, float] | None = None) -> str:
         """A cycle without any time passing: of a slot that may have had one."""
+        if forecasts is not None:
+            self._write_forecasts("", forecasts)
         return self.services.trading.run_cycle().outcome
 
     def loop(self) -> str:
         """Cycles until someone kills or calls; now and then in between a second one for the same slot."""
-        random_ = random.Random(f"{self._life.seed} loop")
+        dice = random.Random(f"{self._life.seed} loop")
         for _ in range(MOST_CYCLES):
             self.cycle()
-            if random_.random() < 0.2:
+            if dice.random() < 0.2:
                 self.again()
             if self._wire.poll():
                 return "called"
         return "tired"
+
+    def reconcile(self) -> tuple[str, ...]:
+        """Make the books equal to the venue's, and nothing more; what is left of differences."""
+        venue, database = self.services.alpaca, self.services.database
+        return Reconciler(venue=venue, database=database).reconcile(venue.clock().now).differences
 
     def halt(self) -> str:
         """A person halts."""
@@ -112,7 +120,7 @@ class Trader:
         return "flattening"
 
     def resume(self) -> str:
-        """A person looks at everything and lets trading go on."""
+        """A person looks at everything and lets all trading go on."""
         state = self.services.risk.resume("ann", "drill is over", accept_losses=True)
         for symbol in state.disabled_symbols:
             self.services.risk.enable(symbol, "ann", "drill")

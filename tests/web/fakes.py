@@ -287,10 +287,10 @@ class FakeQueue:
         self.finishes = False
         self.accepted: list[tuple[str, dict[str, Any]]] = []
 
-    def enqueue(self, kind: str, params: dict[str, Any]) -> str:
+    def enqueue(self, kind: str, params: dict[str, Any], *, key: str | None = None) -> str:
         self.ping()
         self.accepted.append((kind, params))
-        task_id = f"t-{len(self.accepted)}"
+        task_id = f"t-{key or len(self.accepted)}"
         result = {"status": "completed", "performance": PERFORMANCE} if self.finishes else None
         state = "finished" if self.finishes else "queued"
         self.database.tasks_by_id[task_id] = TaskRow(id=task_id, kind=kind, state=state, params=params, result=result)

@@ -103,6 +103,16 @@ def test_start_by_get_is_deprecated_and_says_so(client: Any, services: FakeServi
     assert services.tasks.accepted == [("trading_cycle", {"trigger": "manual"})] * 2
 
 
+def test_a_request_repeated_under_its_key_is_one_task(client: Any, services: FakeServices) -> None:
+    def start(key: str) -> Any:
+        return client.post("/api/trading/auto/start", headers={"Idempotency-Key": key})
+
+    assert start("mine").headers["Location"] == start("mine").headers["Location"] != start("another").headers["Location"]
+    refused = start("no spaces, please")
+    assert refused.status_code in (400, 422)
+    assert_error_shape(refused)
+
+
 def test_backtest_is_accepted_and_its_result_is_the_tasks(client: Any, services: FakeServices) -> None:
     body = {"symbols": ["AAPL", "aapl", "MSFT"], "days": 90, "initial_capital": 100000}
     services.tasks.finishes = True
