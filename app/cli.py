@@ -14,6 +14,7 @@ from rich.table import Table
 
 from app import __version__
 from app.commands.arguments import Start, Symbols, read_amount, read_date, read_symbols
+from app.commands.build import build
 from app.commands.console import chosen_settings, errors, out, print_rows, services
 from app.commands.risk import risk
 from app.commands.simulator import HELP as SIMULATOR_HELP
@@ -29,6 +30,7 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 cli.add_typer(risk)
+cli.add_typer(build)
 cli.command(help=SIMULATOR_HELP)(simulator)
 
 Data = Annotated[

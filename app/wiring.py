@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app import __version__
 from app.brokers.alpaca import AlpacaBroker
 from app.brokers.alpaca_data import AlpacaData
 from app.brokers.alpaca_wire import AlpacaWire
@@ -57,6 +58,7 @@ def build(settings: Settings) -> Services:
     clock = WallClock()
     database = DatabaseService(Database(settings.database_url), clock, spool=settings.state_dir / "answers")
     database.migrate()
+    database.enter_build(__version__)
 
     alpaca = _venue(settings, database, clock)
     params = ParamFiles(settings.params_dir)

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.domain.bar import BarSeries
 from app.domain.records import BacktestRecord, ModelRun, OutboxMessage, TaskRecord
-from app.storage import backtests, bars, migrations, model_runs, outbox, task_records
+from app.storage import backtests, bars, builds, migrations, model_runs, outbox, task_records
 from app.storage.trading_ledger import TradingLedger
 
 
@@ -23,6 +23,18 @@ class DatabaseService(TradingLedger):
         """Creates or updates the schema; safe when several processes start together. Raises ConfigurationError if the
         database was written by a newer version."""
         migrations.migrate(self._db)
+
+    def enter_build(self, version: str, *, accepted: bool = False) -> None:
+        """This version works here from now on. Raises ConfigurationError when a newer one has, unless a person accepted it."""
+        self._db.write(lambda c: builds.enter(c, version, at=self._clock.now(), accepted=accepted))
+
+    def require_build(self, version: str) -> None:
+        """Raises ConfigurationError when a newer version than this one has worked here."""
+        self._db.read(lambda c: builds.require(c, version))
+
+    def build(self) -> str | None:
+        """The newest version that has worked here."""
+        return self._db.read(builds.newest)
 
     def ping(self) -> None:
         """Returns if the database answers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tests.trading.exchange import SYMBOLS, Exchange, System, build_system, scri
 
 RISING = dict.fromkeys(SYMBOLS, 0.03)
 FALLING = dict.fromkeys(SYMBOLS, -0.03)
-CALM = dict.fromkeys(SYMBOLS, 0.0)
+CALM: dict[str, float] = {}
 RESTING = frozenset({"new", "held", "accepted", "partially_filled", "pending_cancel", "pending_new"})
 
 
@@ -75,6 +76,12 @@ class Bench:
     @property
     def trading(self) -> tuple[str, str]:
         return self.risk.trading_state.name, self.risk.cause
+
+    def put(self, **changes: Any) -> None:
+        """The risk state as it is, with these changes, in force."""
+        state = replace(self.risk, epoch=self.risk.epoch + 1, **changes)
+        self.ledger.save_risk_state(state)
+        self.system.risk.mirror(state)
 
     def posts(self) -> Counter[str]:
         """How often each order was sent, by what the exchange received."""

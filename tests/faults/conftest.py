@@ -12,6 +12,7 @@ from app.services.database_service import DatabaseService
 from app.storage.database import Database
 from tests.databases import HandClock
 from tests.faults.bench import Bench
+from tests.notify.conftest import webhook  # noqa: F401 - a channel that fails in every way
 from tests.trading.exchange import Exchange, serve_exchange
 
 

@@ -19,7 +19,7 @@ from app.domain.errors import ConfigurationError, Conflict, Refused, TryAgain
 from app.domain.order_state import OrderState
 from app.risk.limits import RiskLimits
 from tests.databases import HandClock
-from tests.faults.bench import RISING, Bench
+from tests.faults.bench import CALM, RISING, Bench
 from tests.trading.exchange import assert_limits_held
 
 ORDERS = {"method": "POST", "path": "/v2/orders"}

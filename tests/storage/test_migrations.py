@@ -48,7 +48,7 @@ def test_a_migration_that_dies_leaves_nothing(empty_database_url):
         database.write(die)
     assert inspect(database.engine).get_table_names() == []
     migrate(database)
-    assert database.read(revision) == "order_safety"
+    assert database.read(revision) == "build"
     database.close()
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import requests
 
+from app import __version__
 from app.brokers.alpaca import AlpacaBroker
 from app.brokers.alpaca_data import AlpacaData
 from app.brokers.alpaca_wire import AlpacaWire
@@ -120,6 +121,7 @@ def build_system(
     account_id: str = "",
     timeout_seconds: float = 10.0,
     monotonic: Callable[[], float] = time.monotonic,
+    version: str = __version__,
 ) -> System:
     """wrap: puts something between the services and the real broker adapter. clock: ours, not the venue's."""
     clock = clock or WallClock()
@@ -152,6 +154,7 @@ def build_system(
         limits=limits,
         policy=policy or Policy(),
         cycle_seconds=600,
+        version=version,
     )
     return System(exchange=exchange, database=database, trading=trading, risk=risk, venue=venue, wire=wire)
 
