@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+import requests
 
 from app.domain.forecast import Forecast
 from app.domain.trading_state import TradingState
@@ -87,6 +89,21 @@ def test_decisions_take_trades_never_the_middle_of_a_quote(bench: Bench, quote: 
     bench.fault("patch", path=SNAPSHOTS, patch={"AAPL": {"latestQuote": quote}}, times=None)
     assert bench.system.venue.snapshots(("AAPL",))["AAPL"] == sound
     assert bench.cycle().orders == 1
+
+
+@pytest.mark.row("G06")
+def test_g06_bars_out_of_order_and_told_twice_are_put_in_order(bench: Bench) -> None:
+    venue = bench.start().venue
+    now = venue.clock().now
+    sound = venue.daily_history(now)["AAPL"]
+    query = {"symbols": "AAPL", "timeframe": "1Day", "start": "2023-09-01", "limit": 1000, "adjustment": "split"}
+    keys = {"APCA-API-KEY-ID": "k", "APCA-API-SECRET-KEY": "s"}
+    rows = requests.get(f"{bench.exchange.url}/v2/stocks/bars", params=query, headers=keys, timeout=30).json()["bars"]["AAPL"]
+    told = [*reversed(rows), rows[3], rows[0]]
+    bench.fault("patch", path="/v2/stocks/bars", patch={"bars": {"AAPL": told}}, times=None)
+    scrambled = bench.start().venue.daily_history(now)["AAPL"]
+    assert np.all(np.diff(scrambled.timestamp) > 0)
+    assert scrambled.close.tolist() == sound.last(len(scrambled)).close.tolist()
 
 
 @pytest.mark.row("G09")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -119,3 +120,24 @@ def test_e07_a_damaged_mirror_clears_no_halt(bench: Bench, content: bytes) -> No
     bench.start(RISING)
     assert bench.cycle().orders == 0
     assert (bench.trading, bench.risk.high_water_equity) == (("HALTED", "operator"), peak)
+
+
+@pytest.mark.row("E16")
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_e16_a_database_file_that_goes_stops_trading_and_is_not_made_anew(bench: Bench, how: str) -> None:
+    bench.start({})
+    bench.cycle()
+    file = bench.ledger._db.file
+    assert file is not None
+    backup = file.with_name("backup.db")
+    shutil.copyfile(file, backup)
+    file.unlink()
+    if how == "replaced":
+        backup.rename(file)
+    bench.expect(RISING)
+    with pytest.raises(StorageUnavailable):
+        bench.system.trading.run_cycle()
+    assert bench.posts().total() == 0
+    if how == "deleted":
+        with pytest.raises(StorageUnavailable):
+            bench.system.trading.run_cycle()

@@ -185,6 +185,7 @@ def test_a_disabled_symbol_stays_so_until_a_person_enables_it(ledger: DatabaseSe
         manager(ledger, tmp_path).enable("A", "ann")
 
 
+@pytest.mark.row("I04")
 def test_a_transfer_moves_baseline_and_peak(ledger: DatabaseService, tmp_path: Path) -> None:
     """I04."""
     put(ledger, tmp_path, risk_of())
