@@ -281,13 +281,14 @@ def _equity_point(inputs: Inputs, books: Reconciled) -> EquityPoint | None:
     held: Mapping[str, Any] = books.portfolio.positions
     if not all(prices.get(symbol, 0.0) > 0.0 for symbol in held):
         return None
+    told = books.account.equity
     equity = books.portfolio.mark({symbol: Decimal(repr(prices[symbol])) for symbol in held})
     return EquityPoint(
         at=inputs.view.decided_at,
         cash=books.portfolio.cash,
         positions_value=equity - books.portfolio.cash,
         equity=equity,
-        venue_equity=books.account.equity,
+        venue_equity=told if told.is_finite() else None,
     )
 
 
