@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from app import __version__
 from app.brokers.alpaca import AlpacaBroker
 from app.brokers.alpaca_data import AlpacaData
 from app.brokers.alpaca_stream import AlpacaStream
@@ -181,6 +182,7 @@ def _database(settings: Settings, clock: Clock) -> DatabaseService:
         Database(settings.database_url), clock, spool=settings.state_dir / "answers", journal=_journal(settings, clock)
     )
     database.migrate()
+    database.enter_build(__version__)
     return database
 
 

@@ -94,14 +94,19 @@ def _intraday_series(symbol: str, rows: list[dict[str, Any]], timeframe: str) ->
 
 
 def _series(symbol: str, timeframe: str, labels: list[datetime], known_at: Any, rows: list[dict[str, Any]]) -> BarSeries:
+    # In time order, and of a bar told twice the later telling.
+    told = np.array([int(label.timestamp()) for label in labels], dtype=np.int64)
+    timestamp, last = np.unique(told[::-1], return_index=True)
+    order = len(told) - 1 - last
+
     def column(name: str) -> Any:
-        return np.array([row[name] for row in rows], dtype=np.float64)
+        return np.array([row[name] for row in rows], dtype=np.float64)[order]
 
     return BarSeries(
         symbol=symbol,
         timeframe=timeframe,
-        timestamp=np.array([int(label.timestamp()) for label in labels], dtype=np.int64),
-        known_at=known_at,
+        timestamp=timestamp,
+        known_at=known_at[order],
         open=column("o"),
         high=column("h"),
         low=column("l"),

@@ -11,7 +11,7 @@ from app.domain.audit import Break, Event, Head
 from app.domain.audit_book import AuditedBook
 from app.domain.bar import BarSeries
 from app.domain.records import BacktestRecord, Lease, OutboxMessage, TaskRecord
-from app.storage import audit_reader, backtests, bars, leases, migrations, outbox, redeliveries, task_records
+from app.storage import audit_reader, backtests, bars, builds, leases, migrations, outbox, redeliveries, task_records
 from app.storage.trading_ledger import TradingLedger
 
 
@@ -25,6 +25,18 @@ class DatabaseService(TradingLedger):
         """Creates or updates the schema; safe when several processes start together. Raises ConfigurationError if the
         database was written by a newer version."""
         migrations.migrate(self._db)
+
+    def enter_build(self, version: str, *, accepted: bool = False) -> None:
+        """This version works here from now on. Raises ConfigurationError when a newer one has, unless a person accepted it."""
+        self._db.write(lambda c: builds.enter(c, version, at=self._clock.now(), accepted=accepted))
+
+    def require_build(self, version: str) -> None:
+        """Raises ConfigurationError when a newer version than this one has worked here."""
+        self._db.read(lambda c: builds.require(c, version))
+
+    def build(self) -> str | None:
+        """The newest version that has worked here."""
+        return self._db.read(builds.newest)
 
     def ping(self) -> None:
         """Returns if the database answers."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from app import __version__
 from app.domain.bar import Snapshot
 from app.domain.errors import UNAUTHORIZED, AlphaTraderError, NotFound, Refused, VenueError
 from app.domain.forecast import Forecaster
@@ -67,6 +68,7 @@ class TradingService:
         limits: RiskLimits,
         policy: Policy,
         cycle_seconds: int,
+        version: str = __version__,
     ) -> None:
         self._venue = venue
         self._risk = risk
@@ -74,6 +76,7 @@ class TradingService:
         self._clock = clock
         self._symbols = symbols
         self._cycle_seconds = cycle_seconds
+        self._version = version
         self._collector = Collector(
             venue=venue, forecaster=forecaster, database=database, symbols=symbols, limits=limits, policy=policy
         )
@@ -88,7 +91,9 @@ class TradingService:
 
     def run_cycle(self, trigger: str = "schedule", request_id: str = "") -> CycleReport:
         """One cycle for the slot the venue's clock is in. At most one effective cycle per slot (and per `request_id` for
-        cycles asked for by hand); failures end as a recorded outcome, and only bugs are raised."""
+        cycles asked for by hand); failures end as a recorded outcome, and only bugs are raised. Raises ConfigurationError
+        once a newer version of the product has worked on the database."""
+        self._database.require_build(self._version)
         venue_clock = self._venue_clock()
         slot = _slot(venue_clock.now, self._cycle_seconds)
         cycle_id = f"{slot:%Y%m%dT%H%M%SZ}" + (f"-{request_id[:8]}" if request_id else "")
@@ -285,13 +290,14 @@ def _equity_point(inputs: Inputs, books: Reconciled) -> EquityPoint | None:
     held: Mapping[str, Any] = books.portfolio.positions
     if not all(prices.get(symbol, 0.0) > 0.0 for symbol in held):
         return None
+    told = books.account.equity
     equity = books.portfolio.mark({symbol: Decimal(repr(prices[symbol])) for symbol in held})
     return EquityPoint(
         at=inputs.view.decided_at,
         cash=books.portfolio.cash,
         positions_value=equity - books.portfolio.cash,
         equity=equity,
-        venue_equity=books.account.equity,
+        venue_equity=told if told.is_finite() else None,
     )
 
 

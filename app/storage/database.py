@@ -136,7 +136,8 @@ def _translated(fault: Exception) -> Exception:
 def _sqlite_engine(url: URL, pool_size: int, busy_timeout_seconds: float) -> Engine:
     if not url.database or url.database == ":memory:":
         raise ConfigurationError("DATABASE_URL: SQLite needs a file, several processes share it")
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    file = Path(url.database)
+    file.parent.mkdir(parents=True, exist_ok=True)
     _warn_of_old_sqlite()
     engine = create_engine(
         url,
@@ -147,21 +148,34 @@ def _sqlite_engine(url: URL, pool_size: int, busy_timeout_seconds: float) -> Eng
     )
 
     @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
+    def _prepare(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # the driver must not open transactions of its own; `_begin` does
         cursor = connection.cursor()
         _switch_to_wal(cursor, busy_timeout_seconds)
         cursor.execute("PRAGMA synchronous=FULL")  # NORMAL may lose the last commits of a WAL when power fails
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
+        record.info["file"] = _identity(file)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # A deferred BEGIN that reads first and writes later fails under contention whatever the busy timeout.
         writes = connection.get_execution_options().get("writes", False)
+        if connection.info.get("file") != _identity(file):
+            # Deleted or replaced, it would go on taking writes that nobody can ever read again.
+            connection.invalidate()
+            raise StorageUnavailable("the database file was deleted or replaced while in use; stop everything and restore it")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _switch_to_wal(cursor: sqlite3.Cursor, patience_seconds: float) -> None:

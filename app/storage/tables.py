@@ -260,6 +260,15 @@ RISK_EVENTS = Table(
     Column("state", Json, nullable=False),
 )
 
+# The one row: the newest version of the product that has worked here.
+BUILD = Table(
+    "build",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("version", Words, nullable=False),
+    Column("since", Instant, nullable=False),
+)
+
 TASKS = Table(
     "tasks",
     METADATA,

@@ -85,7 +85,7 @@ def test_a_symbol_gets_the_same_answer_alone_and_in_company(root: Path) -> None:
         assert service(root).forecast({symbol: series}, AT)[symbol] == together[symbol]
 
 
-@pytest.mark.row("G06", "H01")
+@pytest.mark.row("H01")
 def test_every_fault_is_a_reason_and_stays_with_its_symbol(root: Path) -> None:
     sound = service(root).forecast(BARS, AT)["MSFT"]
     (root / "models" / "AAPL" / "current" / "lightgbm-1.txt").write_text("tree")

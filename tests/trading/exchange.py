@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -15,12 +15,13 @@ from typing import Any
 
 import requests
 
+from app import __version__
 from app.brokers.alpaca import AlpacaBroker
 from app.brokers.alpaca_data import AlpacaData
 from app.brokers.alpaca_wire import AlpacaWire
 from app.brokers.rate_limit import TokenBucket
 from app.domain.forecast import Forecaster
-from app.domain.ports import Broker
+from app.domain.ports import Broker, Clock
 from app.learning.scripted import ScriptedForecaster
 from app.risk.limits import Policy, RiskLimits
 from app.runtime.clock import WallClock
@@ -115,11 +116,17 @@ def build_system(
     limits: RiskLimits | None = None,
     policy: Policy | None = None,
     wrap: Any = None,
+    clock: Clock | None = None,
+    mode: str = "simulated",
+    account_id: str = "",
+    timeout_seconds: float = 10.0,
+    monotonic: Callable[[], float] = time.monotonic,
+    version: str = __version__,
 ) -> System:
-    """wrap: puts something between the services and the real broker adapter."""
-    clock = WallClock()
-    wire = AlpacaWire(TokenBucket(60_000))
-    broker = AlpacaBroker(key="k", secret="s", url=exchange.url, paper=True, timeout_seconds=10, wire=wire)
+    """wrap: puts something between the services and the real broker adapter. clock: ours, not the venue's."""
+    clock = clock or WallClock()
+    wire = AlpacaWire(TokenBucket(60_000), monotonic=monotonic)
+    broker = AlpacaBroker(key="k", secret="s", url=exchange.url, paper=True, timeout_seconds=timeout_seconds, wire=wire)
     data = AlpacaData(
         key="k", secret="s", url=exchange.url, feed="iex", timeout_seconds=10, wire=wire, calendar=broker.calendar
     )
@@ -130,9 +137,10 @@ def build_system(
         database=database,
         clock=clock,
         symbols=symbols,
-        mode="simulated",
+        mode=mode,
         url=exchange.url,
         health=wire.health,
+        account_id=account_id,
     )
     limits = limits or RiskLimits()
     risk = RiskManager(database=database, limits=limits, state_dir=directory, clock=clock, health=venue.health)
@@ -146,6 +154,7 @@ def build_system(
         limits=limits,
         policy=policy or Policy(),
         cycle_seconds=600,
+        version=version,
     )
     return System(exchange=exchange, database=database, trading=trading, risk=risk, venue=venue, wire=wire)
 
