@@ -60,6 +60,16 @@ class Exchange:
             self.move(next_open=True)
             self.move(advance_seconds=seconds)
 
+    def fault(self, **how: object) -> int:
+        """Something goes wrong from now on; its number."""
+        answer = requests.post(f"{self.url}/sim/faults", json=how, timeout=10)
+        answer.raise_for_status()
+        return answer.json()["id"]
+
+    def mend(self) -> None:
+        """Nothing goes wrong any more."""
+        requests.delete(f"{self.url}/sim/faults", timeout=10).raise_for_status()
+
     def order(self, **body: object) -> requests.Response:
         """An order a person places beside the system."""
         headers = {"APCA-API-KEY-ID": "k", "APCA-API-SECRET-KEY": "s"}  # the same account as the product
@@ -68,10 +78,16 @@ class Exchange:
 
 @contextmanager
 def serve_exchange(
-    *, data: Path | None = None, start: date | None = None, symbols: Sequence[str] = SYMBOLS, seed: int = 7
+    *,
+    data: Path | None = None,
+    start: date | None = None,
+    symbols: Sequence[str] = SYMBOLS,
+    seed: int = 7,
+    actions: Path | None = None,
 ) -> Iterator[Exchange]:
     listener = socket.create_server(("127.0.0.1", 0))
-    app = build_app(SimulatorOptions(data=data, start=start, seed=seed, symbols=tuple(symbols), multiplier=1))
+    options = SimulatorOptions(data=data, start=start, seed=seed, symbols=tuple(symbols), multiplier=1, actions=actions)
+    app = build_app(options)
     server = Server(configured(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
