@@ -28,6 +28,7 @@ from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
 from app.services.risk_manager import RiskManager
 from app.services.trading_service import CycleReport, TradingService
+from app.simulator.accounts.ledger import Entry
 from app.simulator.options import SimulatorOptions
 from app.simulator.server import Server, build_app, configured
 
@@ -37,8 +38,26 @@ SYMBOLS = ("AAPL", "MSFT", "GOOGL", "TSLA", "SPY", "NVDA", "AMZN", "META", "NFLX
 class Exchange:
     """The exchange's own controls, as a person would use them over HTTP."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, world: Any = None) -> None:
         self.url = url
+        self._world = world
+
+    def enter(self, kind: str, amount: str, *, symbol: str | None = None, quantity: str | None = None) -> None:
+        """Something other than a trade happens to the account: money comes or goes, shares are moved."""
+        ledger, now = self._world.first.ledger, self._world.now
+        name = ledger.name("test", kind, now, amount, symbol, quantity)
+        units = None if quantity is None else Decimal(quantity)
+        ledger.enter(
+            Entry(
+                entry_id=name,
+                activity_type=kind,
+                at=now,
+                day=now.date(),
+                net_amount=Decimal(amount),
+                symbol=symbol,
+                quantity=units,
+            )
+        )
 
     def state(self) -> dict[str, Any]:
         return requests.get(f"{self.url}/sim/state", timeout=10).json()
@@ -94,7 +113,7 @@ def serve_exchange(
     while not server.started:
         time.sleep(0.01)
     try:
-        yield Exchange(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        yield Exchange(f"http://127.0.0.1:{listener.getsockname()[1]}", app.state.world)
     finally:
         server.should_exit = True
         thread.join(10)
