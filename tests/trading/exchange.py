@@ -102,10 +102,11 @@ def serve_exchange(
     start: date | None = None,
     symbols: Sequence[str] = SYMBOLS,
     seed: int = 7,
-    actions: Path | None = None,
+    **more: Any,
 ) -> Iterator[Exchange]:
+    """more: further options of the simulator."""
     listener = socket.create_server(("127.0.0.1", 0))
-    options = SimulatorOptions(data=data, start=start, seed=seed, symbols=tuple(symbols), multiplier=1, actions=actions)
+    options = SimulatorOptions(data=data, start=start, seed=seed, symbols=tuple(symbols), multiplier=1, **more)
     app = build_app(options)
     server = Server(configured(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
