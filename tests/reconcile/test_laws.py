@@ -25,6 +25,8 @@ from tests.databases import wipe
 from tests.trading.exchange import SYMBOLS, Exchange, System, build_system, scripted, serve_exchange
 
 CASES = int(os.environ.get("RECONCILE_CASES", "5"))
+DAYS = int(os.environ.get("RECONCILE_DAYS", "1"))
+SEED = int(os.environ.get("SEED", "0"))
 DEATHS = 10
 HEADERS = {"APCA-API-KEY-ID": "k", "APCA-API-SECRET-KEY": "s"}
 SOME = SYMBOLS[:4]
@@ -187,6 +189,26 @@ def test_any_interleaving_reconciles_to_nothing_unexplained(
         database.close()
 
     law()
+
+
+def test_r12_nothing_drifts_over_the_days(piecemeal: Exchange, sqlite_template: Path, tmp_path: Path) -> None:
+    piecemeal.reset()
+    database = own_database(sqlite_template, tmp_path)
+    desk = Desk(piecemeal, database, tmp_path)
+    dice = random.Random(SEED)
+    for _ in range(DAYS):
+        piecemeal.move(advance_seconds=600)
+        for _ in range(4):
+            desk.do("cycle", dice.randrange(60))
+            desk.do(dice.choice(["buy", "sell", "close", "money", "cancel", "minutes"]), dice.randrange(60))
+            piecemeal.step(dice.choice([60, 600, 3600]))
+        piecemeal.move(next_open=True)
+        assert desk.system.trading.reconcile("nightly").unexplained == (), f"SEED={SEED}"
+    assert not any(one.unexplained for one in database.reconciliations(10_000)), f"SEED={SEED}"
+    desk.end()
+    fills = len(database.fills(100_000))
+    print(f"R12: {DAYS} days, {fills} executions, 0 unexplained, seed {SEED}")
+    database.close()
 
 
 def test_a20_killed_in_ten_starts_in_a_row_equals_one_clean_start(
