@@ -1,6 +1,6 @@
 # Alpha Trader: `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test replay test-risk test-orders exchange-laws exchange-kill bench-exchange test-faults kill-campaign check lock clean
+.PHONY: help up test replay test-risk test-orders test-reconcile exchange-laws exchange-kill bench-exchange test-faults kill-campaign check lock clean
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
@@ -62,6 +62,9 @@ kill-campaign: $(VENV)/.ready-dev ## kill -9 on the order path, KILLS times (100
 	@mkdir -p logs/campaign
 	@KILLS=$${KILLS:-1000} SEED=$${SEED:-1} ROLE_KILLS=$${ROLE_KILLS:-20} CAMPAIGN_DIR=$${CAMPAIGN_DIR:-logs/campaign} \
 		$(BIN)/pytest -s tests/faults/test_campaign.py
+
+test-reconcile: $(VENV)/.ready-dev ## The books against the simulated exchange: CASES=200 interleavings, DAYS=30 simulated days, SEED=0
+	@RECONCILE_CASES=$${CASES:-200} RECONCILE_DAYS=$${DAYS:-30} $(BIN)/pytest -n 2 -s --timeout 7200 tests/reconcile
 
 check: $(VENV)/.ready-dev ## Lint, format, types and import rules
 	@$(BIN)/ruff check app tests

@@ -41,7 +41,7 @@ def compare(ours: Portfolio, account_id: str, theirs: Account, held: Mapping[str
         mine, other = (book[symbol].quantity if symbol in book else Decimal(0) for book in (ours.positions, held))
         if mine != other:
             found.append(_numbers(symbol, mine, other))
-    if not abs(ours.cash - theirs.cash) < _CENT:
+    if not theirs.cash.is_finite() or abs(ours.cash - theirs.cash) >= _CENT:
         found.append(_numbers(CASH, round(ours.cash, 2), round(theirs.cash, 2)))
     return tuple(found)
 
@@ -74,7 +74,7 @@ def certain(ours: Portfolio, held: Mapping[str, Position]) -> Portfolio:
     kept = {}
     for symbol, position in ours.positions.items():
         theirs = held[symbol].quantity if symbol in held else Decimal(0)
-        if position.quantity * theirs > 0:
+        if theirs.is_finite() and position.quantity * theirs > 0:
             quantity = min(position.quantity, theirs, key=abs)
             kept[symbol] = replace(position, quantity=quantity)
     return replace(ours, positions=kept)

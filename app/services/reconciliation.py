@@ -100,7 +100,7 @@ class Reconciler:
                 account, held = self._venue.account(), self._venue.positions()
                 found.adopted += self._orders.adopt(now)
                 unexplained = self._read_statement(found, held, now, trigger) + self._compare(account, held)
-            found.adopted += self._orders.attribute(begun)
+            found.adopted += self._orders.attribute(max(begun, self._opened_at()))
             self._venue.books_compared()
         portfolio = self._database.portfolio()
         books = Reconciled(

@@ -13,7 +13,7 @@ from app.domain.activity import Activity, ActivityKind
 from app.domain.audit import Kind
 from app.domain.errors import Conflict
 from app.domain.portfolio import Position
-from app.storage import audit, outbox, portfolio, risk_states
+from app.storage import audit, outbox, portfolio, position_plans, risk_states
 from app.storage.tables import CASH_ENTRIES
 
 _ENTRY = [column for column in CASH_ENTRIES.c if column.name not in ("effective_at", "booked_at")]
@@ -49,6 +49,7 @@ def book(connection: Connection, offered: Iterable[Activity], *, at: datetime) -
     moved = sum((entry.moved for entry in new), Decimal(0))
     if moved:
         risk_states.move_by_transfer(connection, moved, at=at)
+    _rebase(connection, {entry.symbol for entry in new if entry.kind is ActivityKind.SPLIT}, before.positions, after.positions)
     for entry in new:
         audit.record(connection, Kind.RECONCILED, {"entry": entry}, at=entry.at, symbol=entry.symbol)
         outbox.enqueue(connection, "alert", _told(entry, before.positions, after.positions), {"entry": entry.activity_id}, at)
@@ -59,6 +60,15 @@ def listing(connection: Connection, since: datetime) -> Sequence[Activity]:
     """Entries dated at or after `since`, those in the opening too, oldest first."""
     query = select(*_ENTRY).where(CASH_ENTRIES.c.at >= since).order_by(CASH_ENTRIES.c.at, CASH_ENTRIES.c.activity_id)
     return [Activity(**row) for row in connection.execute(query).mappings()]
+
+
+def _rebase(
+    connection: Connection, split: Iterable[str | None], before: Mapping[str, Position], after: Mapping[str, Position]
+) -> None:
+    """Brings the plans of holdings over their splits: stops and targets are prices of the units there were."""
+    for symbol in split:
+        if symbol in before and symbol in after:
+            position_plans.rebase(connection, symbol, after[symbol].quantity / before[symbol].quantity)
 
 
 def _told(entry: Activity, before: Mapping[str, Position], after: Mapping[str, Position]) -> str:

@@ -108,10 +108,10 @@ def load(connection: Connection) -> Portfolio:
 def fold(connection: Connection, new: Sequence[Fill]) -> None:
     """Moves cash and positions by fills not booked yet, given in the order of things."""
     opened = _require_account(connection)
-    early = [fill.execution_id for fill in new if fill.filled_at < opened.opened_at]
+    early = sum(fill.filled_at < opened.opened_at for fill in new)
     if early:
         # The opening cash and the adopted positions hold these already.
-        _log.warning("fills_before_opening", account_id=opened.account_id, opened_at=opened.opened_at, execution_ids=early)
+        _log.info("fills_before_opening", account_id=opened.account_id, opened_at=opened.opened_at, fills=early)
     if _comes_last(connection, new[0]) and not _takes_back(connection, new):
         after = load(connection)
         for fill in new:

@@ -392,10 +392,6 @@ class TradingLedger:
         since. A holding that no decision has seen yet has none."""
         return self._db.read(position_plans.load)
 
-    def rebase_plan(self, symbol: str, ratio: Decimal) -> None:
-        """Brings the plan of a holding over a split: `ratio` new units for each old one."""
-        self._db.write(lambda c: position_plans.rebase(c, symbol, ratio))
-
     def fills(self, limit: int = 100, symbol: str | None = None) -> list[FillRecord]:
         """Newest first."""
         return self._db.read(lambda c: fills.listing(c, limit=limit, symbol=symbol))

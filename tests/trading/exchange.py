@@ -29,6 +29,7 @@ from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
 from app.services.risk_manager import RiskManager
 from app.services.trading_service import CycleReport, TradingService
+from app.simulator.accounts.ledger import Entry
 from app.simulator.options import SimulatorOptions
 from app.simulator.server import Server, build_app, configured
 
@@ -38,8 +39,26 @@ SYMBOLS = ("AAPL", "MSFT", "GOOGL", "TSLA", "SPY", "NVDA", "AMZN", "META", "NFLX
 class Exchange:
     """The exchange's own controls, as a person would use them over HTTP."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, world: Any = None) -> None:
         self.url = url
+        self._world = world
+
+    def enter(self, kind: str, amount: str, *, symbol: str | None = None, quantity: str | None = None) -> None:
+        """Something other than a trade happens to the account: money comes or goes, shares are moved."""
+        ledger, now = self._world.first.ledger, self._world.now
+        name = ledger.name("test", kind, now, amount, symbol, quantity)
+        units = None if quantity is None else Decimal(quantity)
+        ledger.enter(
+            Entry(
+                entry_id=name,
+                activity_type=kind,
+                at=now,
+                day=now.date(),
+                net_amount=Decimal(amount),
+                symbol=symbol,
+                quantity=units,
+            )
+        )
 
     def state(self) -> dict[str, Any]:
         return requests.get(f"{self.url}/sim/state", timeout=10).json()
@@ -61,6 +80,16 @@ class Exchange:
             self.move(next_open=True)
             self.move(advance_seconds=seconds)
 
+    def fault(self, **how: object) -> int:
+        """Something goes wrong from now on; its number."""
+        answer = requests.post(f"{self.url}/sim/faults", json=how, timeout=10)
+        answer.raise_for_status()
+        return answer.json()["id"]
+
+    def mend(self) -> None:
+        """Nothing goes wrong any more."""
+        requests.delete(f"{self.url}/sim/faults", timeout=10).raise_for_status()
+
     def order(self, **body: object) -> requests.Response:
         """An order a person places beside the system."""
         headers = {"APCA-API-KEY-ID": "k", "APCA-API-SECRET-KEY": "s"}  # the same account as the product
@@ -69,17 +98,24 @@ class Exchange:
 
 @contextmanager
 def serve_exchange(
-    *, data: Path | None = None, start: date | None = None, symbols: Sequence[str] = SYMBOLS, seed: int = 7
+    *,
+    data: Path | None = None,
+    start: date | None = None,
+    symbols: Sequence[str] = SYMBOLS,
+    seed: int = 7,
+    **more: Any,
 ) -> Iterator[Exchange]:
+    """more: further options of the simulator."""
     listener = socket.create_server(("127.0.0.1", 0))
-    app = build_app(SimulatorOptions(data=data, start=start, seed=seed, symbols=tuple(symbols), multiplier=1))
+    options = SimulatorOptions(data=data, start=start, seed=seed, symbols=tuple(symbols), multiplier=1, **more)
+    app = build_app(options)
     server = Server(configured(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
     try:
-        yield Exchange(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        yield Exchange(f"http://127.0.0.1:{listener.getsockname()[1]}", app.state.world)
     finally:
         server.should_exit = True
         thread.join(10)
