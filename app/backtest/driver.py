@@ -16,14 +16,13 @@ from enum import StrEnum
 from app.backtest.tape import DailyTape, Hours, SessionTape
 from app.backtest.trades import RoundTrip, RoundTrips
 from app.backtest.venue import BacktestVenue
-from app.domain.exits import PositionPlan, partial_taken, standing
+from app.domain.exits import PositionPlan, standing
 from app.domain.forecast import Forecaster
 from app.domain.instrument import Instrument
-from app.domain.reason import Reason
 from app.domain.trading_state import Cause, RiskState, TradingState
 from app.engine.costs import UNLIMITED, CostModel, Liquidity
 from app.engine.decision import Book, Context, Decision
-from app.engine.ledger import Execution
+from app.engine.ledger import Execution, parts_taken
 from app.engine.recording import Inputs
 from app.engine.view import daily_atr, daily_volatility, market_view, usual_daily_volatility
 from app.risk.limits import Policy, RiskLimits
@@ -177,8 +176,7 @@ class _Driver:
             self._run.commissions += fill.commission
             self._trips.book(execution)
             self._since.append(execution)
-            if execution.reason == Reason.PARTIAL_PROFIT.code and fill.symbol in self._plans:
-                self._plans[fill.symbol] = partial_taken(self._plans[fill.symbol])
+            self._plans |= parts_taken(self._plans, execution)
 
     def _decide(self, session: SessionTape, at: datetime) -> None:
         from app.engine.decide import decide  # the compiled rules weigh 100 MB: only a process that decides loads them

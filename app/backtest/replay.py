@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from app.domain.exits import PositionPlan, standing
 from app.domain.portfolio import Portfolio
 from app.engine.decide import decide
 from app.engine.decision import Book, Decision
-from app.engine.ledger import Execution, Ledger, book, roll
+from app.engine.ledger import Execution, Ledger, book, parts_taken, roll
 from app.engine.recording import Inputs, from_json
 
 
@@ -31,29 +32,35 @@ def replay(recordings: Iterable[Mapping[str, Any]]) -> Iterator[Decision]:
 
 def rebuild(recordings: Iterable[Mapping[str, Any]], executions: Iterable[Execution], opening: Portfolio) -> Iterator[Rebuilt]:
     """The stronger replay: cash, holdings and counts of each book are our own fold of the executions known by then, its
-    risk state is the one the decision before left. Open orders and the venue's own figures stay as recorded.
+    risk state and what its exits remember are what the decision before left. Open orders and the venue's own figures stay as
+    recorded.
 
     executions: in time order. opening: cash and holdings before the first.
     """
     pending = iter(executions)
     upcoming = next(pending, None)
     ledger, decided = Ledger(portfolio=opening), None
+    plans: dict[str, PositionPlan] = {}
     for recording in recordings:
         inputs = from_json(dict(recording))
         while upcoming is not None and upcoming.fill.filled_at <= inputs.view.decided_at:
             # The UTC date of a New York session's fills is the session's own date; fills of earlier days do not count today.
             ledger = book(roll(ledger, upcoming.fill.filled_at.date().isoformat()), [upcoming])
+            plans |= parts_taken(plans, upcoming)
             upcoming = next(pending, None)
         ledger = roll(ledger, inputs.book.session)
+        held = _as_recorded(ledger.portfolio, inputs.book)
         own = replace(
             inputs.book,
             cash=ledger.portfolio.cash,
-            positions=_as_recorded(ledger.portfolio, inputs.book),
+            positions=held,
+            progress={} if decided is None else {s: plan.progress for s, plan in standing(plans, held).items()},
             entries_today=ledger.entries_today,
             exits_today=ledger.exits_today,
             risk=inputs.book.risk if decided is None else decided.risk,
         )
         decided = _decide(replace(inputs, book=own))
+        plans = dict(decided.plans)
         yield Rebuilt(inputs=inputs, decision=decided, differences=tuple(_differences(own, inputs.book)))
 
 
@@ -64,7 +71,7 @@ def _as_recorded(portfolio: Portfolio, recorded: Book) -> dict[str, Any]:
 
 
 def _differences(own: Book, recorded: Book) -> Iterator[str]:
-    for name in ("cash", "entries_today", "exits_today", "risk"):
+    for name in ("cash", "entries_today", "exits_today", "risk", "progress"):
         ours, theirs = getattr(own, name), getattr(recorded, name)
         if ours != theirs:
             yield f"{name}: {ours} by our fills, {theirs} as recorded"

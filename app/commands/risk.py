@@ -22,8 +22,9 @@ Why = Annotated[str, typer.Option("--reason", "-r", help="Kept in the history of
 def status() -> None:
     """The trading state with its cause, each limit with the distance to it, each breaker with its reading."""
     with services() as held:
-        found = held.risk.status()
+        found, exits = held.risk.status(), held.settings.exits._asdict()
     _print_state(found)
+    out.print("exits: " + ", ".join(f"{name} {value:g}" for name, value in exits.items() if value), soft_wrap=True)
     print_rows(
         {
             "breaker": row["breaker"],

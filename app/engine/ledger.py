@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import reduce
 
+from app.domain.exits import PositionPlan, partial_taken
 from app.domain.order import Fill, Purpose
 from app.domain.portfolio import Portfolio, apply_fill
+from app.domain.reason import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,14 @@ def roll(ledger: Ledger, session: str) -> Ledger:
 def book(ledger: Ledger, executions: Iterable[Execution]) -> Ledger:
     """The ledger after `executions` of its session, in order."""
     return reduce(_book, executions, ledger)
+
+
+def parts_taken(plans: Mapping[str, PositionPlan], execution: Execution) -> dict[str, PositionPlan]:
+    """The plan that an execution of a partial exit changes, by its symbol."""
+    symbol = execution.fill.symbol
+    if execution.reason != Reason.PARTIAL_PROFIT.code or symbol not in plans:
+        return {}
+    return {symbol: partial_taken(plans[symbol])}
 
 
 def _book(ledger: Ledger, execution: Execution) -> Ledger:

@@ -19,16 +19,16 @@ Bps = Annotated[Decimal, Field(ge=0, le=1000, allow_inf_nan=False)]
 class Exits(BaseModel):
     """The exit policy to try (see docs/exits.md); what is left out is as in the settings."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    stop_loss_fraction: float | None = Field(None, gt=0, le=0.9)
-    take_profit_fraction: float | None = Field(None, gt=0, le=10)
-    atr_stop_multiple: float | None = Field(None, ge=0, le=100)
-    break_even_at_r: float | None = Field(None, ge=0, le=100)
-    partial_at_r: float | None = Field(None, ge=0, le=100)
-    partial_fraction: float | None = Field(None, ge=0, lt=1)
-    trailing_fraction: float | None = Field(None, ge=0, lt=1)
-    trailing_atr_multiple: float | None = Field(None, ge=0, le=100)
+    stop_loss_fraction: float | None = Field(None, gt=0, le=0.9, allow_inf_nan=False)
+    take_profit_fraction: float | None = Field(None, gt=0, le=10, allow_inf_nan=False)
+    atr_stop_multiple: float | None = Field(None, ge=0, le=100, allow_inf_nan=False)
+    break_even_at_r: float | None = Field(None, ge=0, le=100, allow_inf_nan=False)
+    partial_at_r: float | None = Field(None, ge=0, le=100, allow_inf_nan=False)
+    partial_fraction: float | None = Field(None, ge=0, lt=1, allow_inf_nan=False)
+    trailing_fraction: float | None = Field(None, ge=0, lt=1, allow_inf_nan=False)
+    trailing_atr_multiple: float | None = Field(None, ge=0, le=100, allow_inf_nan=False)
 
 
 class BacktestRequest(BaseModel):

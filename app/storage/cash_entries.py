@@ -49,7 +49,8 @@ def book(connection: Connection, offered: Iterable[Activity], *, at: datetime) -
     moved = sum((entry.moved for entry in new), Decimal(0))
     if moved:
         risk_states.move_by_transfer(connection, moved, at=at)
-    _rebase(connection, {entry.symbol for entry in new if entry.kind is ActivityKind.SPLIT}, before.positions, after.positions)
+    split = {entry.symbol for entry in new if entry.kind is ActivityKind.SPLIT and entry.symbol is not None}
+    _rebase(connection, split, before.positions, after.positions)
     for entry in new:
         audit.record(connection, Kind.RECONCILED, {"entry": entry}, at=entry.at, symbol=entry.symbol)
         outbox.enqueue(connection, "alert", _told(entry, before.positions, after.positions), {"entry": entry.activity_id}, at)
@@ -63,7 +64,7 @@ def listing(connection: Connection, since: datetime) -> Sequence[Activity]:
 
 
 def _rebase(
-    connection: Connection, split: Iterable[str | None], before: Mapping[str, Position], after: Mapping[str, Position]
+    connection: Connection, split: Iterable[str], before: Mapping[str, Position], after: Mapping[str, Position]
 ) -> None:
     """Brings the plans of holdings over their splits: stops and targets are prices of the units there were."""
     for symbol in split:

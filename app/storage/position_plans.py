@@ -82,4 +82,4 @@ def _partial_exits(connection: Connection) -> dict[str, datetime]:
         .join(FILLS, FILLS.c.venue_order_id == known_as.venue_order_id)
         .group_by(INTENTS.c.symbol)
     )
-    return dict(connection.execute(query).tuples().all())
+    return {symbol: at for symbol, at in connection.execute(query)}  # noqa: C416 - rows, not pairs

@@ -26,11 +26,13 @@ _waiting_places = threading.BoundedSemaphore(2)
 def run_backtest(body: BacktestBody) -> Response:
     """Simulate trading `symbols` over the last `days` sessions. Answers 202 with a task id; the finished task's `result` holds
     `status` and `performance`. With `wait` true, answers 200 with that result if it is there within 30 seconds."""
-    params = {
+    params: dict[str, Any] = {
         "symbols": list(dict.fromkeys(body.symbols)),
         "days": body.days,
         "initial_capital": body.initial_capital,
     }
+    if tried := body.exits.model_dump(exclude_none=True):
+        params["exits"] = tried
     task_id = services().tasks.enqueue("backtest", params)
     if body.wait and _waiting_places.acquire(blocking=False):
         try:

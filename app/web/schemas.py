@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from app.config import is_symbol
-from app.services.backtest_request import MAX_DAYS
+from app.services.backtest_request import MAX_DAYS, Exits
 
 _DIGITS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _RFC3339 = re.compile(
@@ -183,6 +183,7 @@ class BacktestBody(Body):
     symbols: Symbols = Field(examples=[["AAPL", "MSFT"]])
     days: int = Field(90, ge=2, le=MAX_DAYS, description="Sessions (trading days), back from the newest completed daily bar")
     initial_capital: float = Field(100_000.0, ge=1_000, le=1e9, allow_inf_nan=False, description="US dollars")
+    exits: Exits = Field(Exits(), description="The exit policy to try, where it is another than that of the settings")
     wait: bool = Field(False, description="Answer when finished, if that takes under 30 seconds")
 
 

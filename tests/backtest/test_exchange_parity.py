@@ -14,14 +14,14 @@ import pytest
 from app.backtest.driver import Grain, Plan, first_risk, run, slots
 from app.backtest.tape import DailyTape
 from app.domain.bar import BarSeries, Snapshot
-from app.domain.exits import ExitPolicy, PositionPlan, partial_taken, standing
+from app.domain.exits import ExitPolicy, PositionPlan, standing
 from app.domain.instrument import Instrument
 from app.domain.order import Fill, Order, OrderClass, Purpose
 from app.domain.reason import Reason
 from app.engine.costs import UNLIMITED, CostModel, Liquidity
 from app.engine.decide import decide
 from app.engine.decision import Book, Context, Decision, OpenOrder
-from app.engine.ledger import Execution, book, opened, roll
+from app.engine.ledger import Execution, book, opened, parts_taken, roll
 from app.engine.view import market_view
 from app.risk.limits import Policy
 from app.runtime.calendar import Session, new_york_calendar
@@ -103,10 +103,11 @@ class Desk:
         for fill in ledger.fills[self._booked :]:
             order = ledger.orders[fill.venue_order_id]
             purpose = Purpose.ENTRY if order.side.sign > 0 else Purpose.EXIT
-            execution = Execution(fill=fill, client_order_id=order.client_order_id, purpose=purpose)
             sent = self._sent.get(order.client_order_id)
-            if sent is not None and sent.reason == Reason.PARTIAL_PROFIT.code and fill.symbol in self._plans:
-                self._plans[fill.symbol] = partial_taken(self._plans[fill.symbol])
+            execution = Execution(
+                fill=fill, client_order_id=order.client_order_id, purpose=purpose, reason=sent.reason if sent else ""
+            )
+            self._plans |= parts_taken(self._plans, execution)
             self._own = book(roll(self._own, fill.filled_at.date().isoformat()), [execution])
         self._booked = len(ledger.fills)
         self._own = roll(self._own, hours.day.isoformat())
