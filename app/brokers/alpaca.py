@@ -224,7 +224,7 @@ def _fill(row: Mapping[str, Any]) -> Fill:
 
 
 def trade_update(row: Mapping[str, Any]) -> TradeUpdate:
-    """An event of the trade-update stream. Raises KeyError, TypeError, ValueError or ArithmeticError for one that is none."""
+    """An event of the trade-update stream. What is none raises whatever reading it did."""
     order, at, event = _venue_order(row["order"]), instant(row["timestamp"]), str(row["event"])
     fill = None
     if event in ("fill", "partial_fill"):
