@@ -259,7 +259,7 @@ def _venue_order(row: Mapping[str, Any], parent: str | None = None) -> VenueOrde
 
 
 def trade_update(row: Mapping[str, Any]) -> TradeUpdate:
-    """An event of the trade-update stream. Raises KeyError, TypeError, ValueError or ArithmeticError for one that is none."""
+    """An event of the trade-update stream. What is none raises whatever reading it did."""
     order, at, event = _venue_order(row["order"]), instant(row["timestamp"]), str(row["event"])
     fill = None
     if event in ("fill", "partial_fill"):

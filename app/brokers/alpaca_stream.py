@@ -141,6 +141,6 @@ async def _ping(stream: AlpacaStream, socket: Any) -> None:
 def _read(message: Mapping[str, Any]) -> Told:
     try:
         return trade_update(message["data"])
-    except (KeyError, TypeError, ValueError, ArithmeticError) as fault:
+    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as fault:
         log.warning("trade_update_unreadable", error=f"{type(fault).__name__}: {fault}")
         return Unreadable(reason=f"{type(fault).__name__}: {fault}")
