@@ -23,7 +23,7 @@ from tests.faults import campaign_laws as laws
 from tests.faults.controller import Process, Stack, stack
 from tests.faults.points import BY_CHANCE, HELD, Kill, plan, table
 
-KILLS_PER_ROUND = 20
+KILLS_PER_ROUND = 25
 TRIES = 4
 LONGEST_CHANCE_SECONDS = 0.8
 Databases = Callable[[int, Path], str]
