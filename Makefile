@@ -1,6 +1,6 @@
 # Alpha Trader: `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test replay test-risk test-orders exchange-laws exchange-kill bench-exchange check lock clean
+.PHONY: help up test replay test-risk test-orders test-audit exchange-laws exchange-kill bench-exchange check lock clean
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
@@ -54,6 +54,9 @@ test-risk: $(VENV)/.ready-dev ## The long campaigns of the risk rules (RISK_CASE
 test-orders: $(VENV)/.ready-dev ## The order path's long campaigns: SEEDS=10000 simulations and the races at full length
 	@SEEDS=$${SEEDS:-10000} LOST_ANSWERS=$${LOST_ANSWERS:-2000} FILLS=$${FILLS:-5000} RACES=$${RACES:-2000} TICKS=$${TICKS:-1000} \
 		$(BIN)/pytest -n 2 -s --timeout 7200 tests/orders
+
+test-audit: $(VENV)/.ready-dev ## The audit log's long campaign: AUDIT_SEEDS=500 sequences of writes and killed runs, log and ledger compared
+	@AUDIT_SEEDS=$${AUDIT_SEEDS:-500} $(BIN)/pytest -n 2 --timeout 7200 tests/audit
 
 check: $(VENV)/.ready-dev ## Lint, format, types and import rules
 	@$(BIN)/ruff check app tests
