@@ -1,6 +1,6 @@
 # Alpha Trader: `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test replay test-risk test-orders test-reconcile exchange-laws exchange-kill bench-exchange test-faults kill-campaign check lock clean
+.PHONY: help up test replay test-risk test-orders test-reconcile test-audit exchange-laws exchange-kill bench-exchange test-faults kill-campaign check lock clean
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
@@ -65,6 +65,9 @@ kill-campaign: $(VENV)/.ready-dev ## kill -9 on the order path, KILLS times (100
 
 test-reconcile: $(VENV)/.ready-dev ## The books against the simulated exchange: CASES=200 interleavings, DAYS=30 simulated days, SEED=0
 	@RECONCILE_CASES=$${CASES:-200} RECONCILE_DAYS=$${DAYS:-30} $(BIN)/pytest -n 2 -s --timeout 7200 tests/reconcile
+
+test-audit: $(VENV)/.ready-dev ## The audit log's long campaign: AUDIT_SEEDS=500 sequences of writes and killed runs, log and ledger compared
+	@AUDIT_SEEDS=$${AUDIT_SEEDS:-500} $(BIN)/pytest -n 2 --timeout 7200 tests/audit
 
 check: $(VENV)/.ready-dev ## Lint, format, types and import rules
 	@$(BIN)/ruff check app tests
