@@ -45,8 +45,13 @@ def envelope(body: bytes, content_type: str, **headers: object) -> str:
 
 
 class Canary:
+    """Whoever unpickles it leaves a file."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
     def __reduce__(self):
-        return (open, ("/tmp/alpha-trader-canary", "w"))
+        return (open, (self.path, "w"))
 
 
 def test_D13_what_cannot_be_read_or_is_unknown_is_thrown_away_and_counted(field):
@@ -55,7 +60,9 @@ def test_D13_what_cannot_be_read_or_is_unknown_is_thrown_away_and_counted(field)
     for entry in ("garbage", "{}", "[]", "\xff", "null"):
         queue.lpush("trading", entry)
     queue.lpush("trading", envelope(b"{not json", "application/json", task=CYCLE_TASK, id="a"))
-    queue.lpush("trading", envelope(pickle.dumps(Canary()), "application/x-python-serialize", task=CYCLE_TASK, id="b"))
+    canary = field.path / "canary"
+    poisoned = pickle.dumps(Canary(canary))
+    queue.lpush("trading", envelope(poisoned, "application/x-python-serialize", task=CYCLE_TASK, id="b"))
     queue.lpush("trading", envelope(nothing, "application/json", task="os.system", id="c", lang="py"))
     queue.lpush("trading", envelope(b'{"hello": 1}', "application/json"))
     ours(field).send_task(CYCLE_TASK, queue="trading")
@@ -67,7 +74,9 @@ def test_D13_what_cannot_be_read_or_is_unknown_is_thrown_away_and_counted(field)
     assert counted["unknown_task"] == 1
     assert counted["not_a_task"] == 1
     assert field.worker.poll() is None
-    assert not list(field.path.parent.glob("alpha-trader-canary"))
+    assert not canary.exists()
+    pickle.loads(poisoned).close()
+    assert canary.exists(), "the bait is one"
 
 
 def test_D19_a_message_of_another_build_is_refused_and_told(field):
