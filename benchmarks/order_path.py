@@ -94,7 +94,8 @@ def measure(database: DatabaseService, clock: WallClock, url: str, count: int) -
     broker = AlpacaBroker(key="k", secret="s", url=url, paper=True, timeout_seconds=5, wire=wire)
     data: Any = None
     venue = AlpacaService(broker=broker, data=data, database=database, clock=clock, symbols=(), mode="simulated", url=url)
-    executor = Executor(venue=venue, database=database)
+    venue.books_compared()
+    executor = Executor(venue=venue, database=database, gate=lambda: None)
     now = clock.now()
     database.open_account("a", MONEY, now)
     database.save_risk_state(

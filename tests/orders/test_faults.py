@@ -61,6 +61,7 @@ class Bench:
         service: Any = AlpacaService(
             broker=self.venue, data=None, database=ledger, clock=clock, symbols=tuple(PRICES), mode="simulated", url=""
         )  # type: ignore[arg-type]
+        service.books_compared()
         self.executor = Executor(
             venue=service, database=ledger, gate=lambda: None, sleep=self.venue.pass_time, monotonic=self.seconds
         )
