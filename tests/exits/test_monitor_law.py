@@ -72,10 +72,8 @@ class _Day:
 
     def buy(self) -> None:
         self.entries += 1
-        try:
+        with contextlib.suppress(AssertionError, AlphaTraderError, Killed):  # no room for it, or no answer
             self.scene.buy(self.dice.choice([3, 20]), name=f"at-entry-{self.entries}", limit="130")
-        except (AssertionError, AlphaTraderError, Killed):  # no room for it, or no answer
-            pass
 
     def exit(self) -> None:
         """As a cycle does: what holds the units is cancelled, and all of them are sold."""
@@ -114,10 +112,8 @@ class _Day:
         """Calm: no faults any more, and time for a last few looks."""
         for _ in range(6):
             self.scene.minutes(1.2)
-            try:
+            with contextlib.suppress(VenueError):  # the last fault
                 self.guards[0].look(61)
-            except VenueError:  # the last fault
-                pass
 
 
 def _is_protected(scene: Scene, seed: int) -> None:
