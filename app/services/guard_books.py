@@ -23,11 +23,11 @@ from app.runtime.owner import is_alive
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
 from app.services.order_lookup import UNSEEN_GRACE
-from app.services.reconciliation import FILL_OVERLAP
 
 log = structlog.get_logger()
 
 SENDER_PATIENCE_SECONDS = 30.0  # wall time; longer than one call to the venue may take
+_FILL_OVERLAP = timedelta(minutes=10)  # venues list executions late and out of order
 _LISTING_REACH = timedelta(days=1)
 
 
@@ -131,7 +131,7 @@ class GuardBooks:
         if opened is None or ours == {symbol: position.quantity for symbol, position in held.items()}:
             return
         listed_at = self._database.fills_listed_at()
-        since = opened.opened_at if listed_at is None else max(opened.opened_at, listed_at - FILL_OVERLAP)
+        since = opened.opened_at if listed_at is None else max(opened.opened_at, listed_at - _FILL_OVERLAP)
         self._database.book_fills(self._venue.fills(since))
 
     def _runs(self, cycle: CycleRecord) -> bool:
