@@ -322,8 +322,8 @@ def test_A15_web_process_dies_over_a_request(tmp_path: Path, moment: str) -> Non
         done = f"SELECT 1 FROM tasks WHERE task_id = '{first}' AND state = 'done'"
         whole.wait_until(lambda: whole.ledger(done) != [])
         assert whole.ledger("SELECT count(*) FROM cycles WHERE trigger = 'manual'") == [(1,)]
-        entered = [order["client_order_id"] for order in whole.exchange("orders") if order.get("parent_id") is None]
-        assert len(entered) == len(set(entered))
+    entered = [order["symbol"] for order in whole.exchange("orders") if order.get("parent_id") is None]
+    assert entered in ([], ["AAPL"])  # two cycles in one slot, and one forecast
 
 
 def ask(port: int, key: str) -> str | None:
