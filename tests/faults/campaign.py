@@ -21,6 +21,7 @@ from app.domain.trading_state import TradingState
 from app.runtime.kill_file import NAME as KILL_FILE
 from tests.faults import campaign_laws as laws
 from tests.faults.controller import Process, Stack, stack
+from tests.faults.controller_process import MOST_CYCLES
 from tests.faults.points import BY_CHANCE, HELD, Kill, plan, table
 
 KILLS_PER_ROUND = 25
@@ -143,7 +144,7 @@ class Executioner:
 
     def _at_point(self, kill: Kill) -> None:
         if kill.kind == "in_flatten":
-            held = len(self._here.database.portfolio().positions)
+            held = self._buy_something()
             self._trader.do("flatten")
             self._trader.do("arm", f"in_flatten:{1 + kill.seed % max(held - 1, 1)}")
         elif kill.kind in ("in_risk_save", "after_risk_save"):
@@ -155,6 +156,15 @@ class Executioner:
             self._trader.do("loop")
         if self._trader.is_alive():  # it was never there
             self._trader.do("arm", "")
+
+    def _buy_something(self) -> int:
+        """Cycles until there is more than one position to sell; how many there are."""
+        for _ in range(MOST_CYCLES):
+            held = len(self._here.database.portfolio().positions)
+            if held > 1:
+                break
+            self._trader.do("cycle")
+        return held
 
     def _while_held(self, kill: Kill) -> None:
         when = "after" if kill.kind == "accepted_unread" else "before"

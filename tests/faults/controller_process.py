@@ -23,7 +23,7 @@ from tests.trading.exchange import Exchange
 
 SYMBOLS = tuple(DEFAULT_WATCHLIST.split()[:16])
 KEY = "campaign"
-MOST_CYCLES = 60
+MOST_CYCLES = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

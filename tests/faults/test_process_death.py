@@ -29,6 +29,7 @@ from tests.faults import campaign_laws as laws
 from tests.faults.controller import Process, Stack, Venue, exchange
 from tests.faults.controller_process import SYMBOLS
 from tests.processes.installation import installed
+from tests.processes.test_up import assert_no_order_twice
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 
@@ -322,8 +323,7 @@ def test_A15_web_process_dies_over_a_request(tmp_path: Path, moment: str) -> Non
         done = f"SELECT 1 FROM tasks WHERE task_id = '{first}' AND state = 'done'"
         whole.wait_until(lambda: whole.ledger(done) != [])
         assert whole.ledger("SELECT count(*) FROM cycles WHERE trigger = 'manual'") == [(1,)]
-        entered = [order["client_order_id"] for order in whole.exchange("orders") if order.get("parent_id") is None]
-        assert len(entered) == len(set(entered))
+    assert_no_order_twice(whole)
 
 
 def ask(port: int, key: str) -> str | None:
