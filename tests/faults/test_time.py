@@ -59,10 +59,10 @@ def test_a_step_of_our_clock_neither_shortens_nor_loses_a_halt(bench: Bench, hou
     clock.forward(hours * 3600)
     bench.start(RISING, clock=clock)
     sent = []
-    while system.venue.clock().now < until + timedelta(minutes=20):
+    while system.venue.clock().now < until + timedelta(hours=1):
         now = system.venue.clock().now
         sent.append((now >= until, bench.system.trading.run_cycle().orders > 0))
-        bench.exchange.step(3600 if now < until - timedelta(hours=2) else 600)
+        bench.exchange.step(1200)
     assert not any(ordered for over, ordered in sent if not over)
     assert any(ordered for over, ordered in sent if over)
 
@@ -131,7 +131,7 @@ def test_an_order_of_the_last_seconds_keeps_its_protection_over_the_close(bench:
     bench.cycle()
     held = bench.ledger.portfolio().positions
     legs = [one for one in bench.at_venue("sell", resting=True) if one["symbol"] == "AAPL"]
-    assert bool(held) == (len(legs) == 2), "whatever was bought is protected"
+    assert not held or len(legs) == 2, "whatever was bought is protected"
     bench.assert_books_agree()
 
 
