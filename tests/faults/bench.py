@@ -32,7 +32,7 @@ class Bench:
 
     def start(self, forecasts: Mapping[str, float] = RISING, **options: Any) -> System:
         """A new process: nothing but the database and the state directory is known to it."""
-        chosen = {"forecaster": self.expect(forecasts)} | options
+        chosen = {"forecaster": self.expect(forecasts), "timeout_seconds": 30.0} | options
         self.system = build_system(self.exchange, self.ledger, self.directory, **chosen)
         return self.system
 
@@ -108,7 +108,8 @@ class Bench:
         return [message.message for message in self.ledger.outbox_pending(1000) if about in message.message]
 
     def assert_books_agree(self) -> None:
-        """Both books, to the cent."""
+        """Both books, to the cent, once ours have heard of everything."""
+        self.system.trading.run_cycle("manual", request_id=f"{len(self.ledger.cycles(10_000))}")
         truth, ours = self.exchange.ledger(), self.ledger.portfolio()
         assert {s: p.quantity for s, p in ours.positions.items()} == {
             symbol: Decimal(held["quantity"]) for symbol, held in truth["positions"].items()

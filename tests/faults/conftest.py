@@ -24,7 +24,7 @@ def served_exchange() -> Iterator[Exchange]:
 
 @pytest.fixture
 def exchange(served_exchange: Exchange) -> Exchange:
-    served_exchange.reset()
+    served_exchange.reset(start="2024-01-02")  # some rows have days of their own
     served_exchange.move(advance_seconds=600)
     return served_exchange
 

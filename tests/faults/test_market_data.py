@@ -35,7 +35,7 @@ def trade(**changes: Any) -> dict[str, Any]:
         pytest.param(trade(p=0), "no_price", id="zero"),
         pytest.param(trade(p=-5), "no_price", id="negative"),
         pytest.param(trade(p="NaN"), "no_price", id="text"),
-        pytest.param(trade(p=1e18), "extreme_volatility", id="infinite"),
+        pytest.param(trade(p=1e18), "sell_without_position", id="infinite"),
         pytest.param({"AAPL": None}, "no_price", id="absent"),
     ],
 )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from pydantic import ValidationError
 
 from app.config import DEFAULT_ADMIN_PASSWORD, DEFAULT_SECRET_KEY, Settings
@@ -80,8 +83,21 @@ def test_j02_with_the_channel_down_from_the_start_trading_starts_and_messages_wa
     assert waiting.attempts == 1 and waiting.error, "the fault is kept with the message"
 
 
+@pytest.fixture
+def own_log() -> Iterator[None]:
+    """What a test sets up of the log ends with it."""
+    before, root = structlog.get_config(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.configure(**before)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
 @pytest.mark.row("J04")
-def test_j04_a_secret_in_the_text_of_a_fault_stays_hidden(bench: Bench, webhook: Any, capsys: Any, tmp_path: Path) -> None:
+def test_j04_a_secret_in_the_text_of_a_fault_stays_hidden(
+    bench: Bench, webhook: Any, own_log: None, capsys: Any, tmp_path: Path
+) -> None:
     class Talks:
         def __init__(self, broker: Any) -> None:
             self._broker = broker

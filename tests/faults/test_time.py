@@ -59,10 +59,10 @@ def test_a_step_of_our_clock_neither_shortens_nor_loses_a_halt(bench: Bench, hou
     clock.forward(hours * 3600)
     bench.start(RISING, clock=clock)
     sent = []
-    while system.venue.clock().now < until + timedelta(minutes=20):
+    while system.venue.clock().now < until + timedelta(hours=1):
         now = system.venue.clock().now
         sent.append((now >= until, bench.system.trading.run_cycle().orders > 0))
-        bench.exchange.step(3600 if now < until - timedelta(hours=2) else 600)
+        bench.exchange.step(1200)
     assert not any(ordered for over, ordered in sent if not over)
     assert any(ordered for over, ordered in sent if over)
 
@@ -116,23 +116,20 @@ def test_after_an_early_close_nothing_is_sent_and_a_liquidation_waits_for_the_ne
 
 
 @pytest.mark.row("F06")
-def test_an_order_of_the_last_seconds_keeps_its_protection_over_the_close(bench: Bench) -> None:
+def test_what_an_order_of_the_last_seconds_buys_is_protected_over_the_close(bench: Bench) -> None:
     bench.start(CALM)
     bench.cycle()
     bench.exchange.move(to=bench.exchange.state()["clock"][:11] + "20:59:58Z")
-    bench.start({"AAPL": 0.03})
-    bench.system.trading.run_cycle()
-    orders = [one for one in bench.exchange.ledger()["orders"] if one["symbol"] == "AAPL"]
-    assert {one["time_in_force"] for one in orders} == {"gtc"}, "entry and legs outlive the day"
+    bench.start(RISING)
+    assert bench.system.trading.run_cycle().orders > 0
+    assert {one["time_in_force"] for one in bench.exchange.ledger()["orders"]} == {"gtc"}, "entry and legs outlive the day"
     bench.exchange.move(next_open=True)
     bench.exchange.move(advance_seconds=600)
     bench.expect(CALM)
     bench.cycle()
-    bench.cycle()
-    held = bench.ledger.portfolio().positions
-    legs = [one for one in bench.at_venue("sell", resting=True) if one["symbol"] == "AAPL"]
-    assert bool(held) == (len(legs) == 2), "whatever was bought is protected"
     bench.assert_books_agree()
+    resting = [one["symbol"] for one in bench.at_venue("sell", resting=True)]
+    assert all(resting.count(symbol) == 2 for symbol in bench.ledger.portfolio().positions)
 
 
 @pytest.mark.row("F08")
