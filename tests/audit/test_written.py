@@ -9,8 +9,10 @@ from decimal import Decimal
 
 import pytest
 
+from app.domain.activity import Activities, Activity, ActivityKind
 from app.domain.order import ValidatedOrder
 from app.domain.order_state import OrderEvent
+from app.domain.ports import Account
 from app.services.database_service import DatabaseService
 from app.storage.trading_ledger import TradingLedger
 from tests.storage.made import (
@@ -54,6 +56,25 @@ def _commit(ledger: DatabaseService) -> None:
     ledger.commit_orders(orders, source="manual", capacity=capacity(), expires_at=LATER, at=T0)
 
 
+_DIVIDEND = Activity(activity_id="d", kind=ActivityKind.DIVIDEND, word="DIV", at=T0, amount=Decimal("2.50"), symbol="KO")
+
+
+def _open(ledger: DatabaseService) -> None:
+    account = Account(
+        account_id="a", cash=CASH, equity=CASH, previous_close_equity=CASH, buying_power=CASH, trading_blocked=False
+    )
+    ledger.open_books(account, [holding("KO", Decimal(1))], orders=[], history=Activities(), had_past=True, at=T0)
+
+
+def _reconcile(ledger: DatabaseService) -> None:
+    found = [{"subject": "KO", "ours": "1", "theirs": "2", "difference": "1"}]
+    ledger.record_reconciliation(at=T0, trigger="cycle", fills=0, adopted=[], explained=[], unexplained=found)
+
+
+def _restate(ledger: DatabaseService) -> None:
+    ledger.restate_order(venue_order(quantity=Decimal(3)))
+
+
 Step = Callable[[DatabaseService], object]
 # What goes before, and the write itself with the kinds of event it must add.
 WRITES: dict[str, tuple[Step, Step, set[str]]] = {
@@ -71,6 +92,12 @@ WRITES: dict[str, tuple[Step, Step, set[str]]] = {
     "open_account": (lambda _: None, lambda a: a.open_account("a", CASH, T0), {"started", "booked"}),
     "adopt_positions": (open_books, lambda a: a.adopt_positions([holding("KO", Decimal(1))], T0), {"reconciled", "booked"}),
     "book_fills": (lambda a: (_sent(a), a.adopt_order(venue_order())), lambda a: a.book_fills([fill()]), {"filled", "booked"}),
+    "open_books": (lambda _: None, _open, {"started", "reconciled", "booked"}),
+    "book_activities": (open_books, lambda a: a.book_activities([_DIVIDEND]), {"reconciled", "booked"}),
+    "record_reconciliation": (lambda _: None, _reconcile, {"reconciled"}),
+    "adopt_known_order": (_sent, lambda a: a.adopt_known_order(venue_order()), {"answered"}),
+    "restate_order": (lambda a: (_sent(a), a.adopt_order(venue_order())), _restate, {"reconciled"}),
+    "expire_unsent": (_ready, lambda a: a.expire_unsent(["at-aapl-1"]), {"canceled"}),
     "save_risk_state": (lambda _: None, lambda a: a.save_risk_state(risk()), {"risk_changed"}),
 }
 

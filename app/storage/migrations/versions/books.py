@@ -20,7 +20,7 @@ def upgrade() -> None:
     op.create_table(
         "cash_entries",
         sa.Column("activity_id", Words(), nullable=False),
-        sa.Column("kind", Words(), nullable=False),
+        sa.Column("kind", sa.String(32), nullable=False),
         sa.Column("word", Words(), nullable=False),
         sa.Column("at", Instant(), nullable=False),
         sa.Column("effective_at", Instant(), nullable=True),
