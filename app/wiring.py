@@ -145,7 +145,8 @@ def build_trade_updates(settings: Settings) -> TradeUpdates:
             paper=settings.alpaca_paper,
         )
 
-    reconcile = Reconciler(venue=alpaca, database=database).reconcile
+    # Cycles send meanwhile: an order that has no answer yet is the business of its sender.
+    reconcile = Reconciler(venue=alpaca, database=database, is_lost=lambda _: False).reconcile
     return TradeUpdates(connect=connect, venue=alpaca, database=database, reconcile=reconcile, clock=clock)
 
 

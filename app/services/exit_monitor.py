@@ -16,7 +16,6 @@ import structlog
 
 from app.domain.bar import MINUTE, Snapshot
 from app.domain.errors import VenueError
-from app.domain.order_state import OrderState
 from app.domain.portfolio import Position
 from app.domain.ports import VenueClock
 from app.domain.reason import Reason
@@ -37,7 +36,6 @@ MINUTES_READ = 5
 NEWEST_MINUTE = timedelta(minutes=15)  # a minute that ended longer than that before a print says nothing about it
 _RUNGS = ("at the market", "at the market once more", "at the lowest price of the collar")
 _LOST = frozenset({Cause.BOOKS_LOST.code, Cause.STATE_LOST.code})
-_IN_FLIGHT = frozenset({OrderState.SENT, OrderState.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,18 +88,16 @@ class ExitMonitor:
         clock = clock or self._venue.clock()
         if self._database.account() is None:  # the first cycle opens the books; nothing in them is ours yet
             return Look(at=clock.now, holdings=0)
-        orders = self._database.unsettled_intents()
         held = {symbol: one for symbol, one in self._venue.positions().items() if one.quantity > 0}
         resting = self._venue.open_orders()
-        if any(one.state in _IN_FLIGHT for one in orders):
-            self._books.settle_lost(orders, resting, clock.now)
         risk = self._database.risk_state()
         stops = stops_at_venue(resting)
         flattening = risk is not None and risk.trading_state is TradingState.FLATTENING
-        if not flattening and all(stops.get(symbol, 0) >= one.quantity for symbol, one in held.items()):
+        lost = any(self._books.is_lost(one) for one in self._database.unsettled_intents())
+        if not flattening and not lost and all(stops.get(symbol, 0) >= one.quantity for symbol, one in held.items()):
             self._forget(())
             return Look(at=clock.now, holdings=len(held))
-        self._books.catch_up(orders, resting, held, clock.now)
+        self._books.catch_up(resting, held, clock.now)
         return self._attend(clock, held, risk, flattening=flattening)
 
     def _attend(self, clock: VenueClock, held: Mapping[str, Position], risk: RiskState | None, *, flattening: bool) -> Look:
@@ -234,7 +230,7 @@ class ExitMonitor:
 
     def _look_again(self, symbol: str, now: datetime) -> Holding | None:
         held = {name: one for name, one in self._venue.positions().items() if one.quantity > 0}
-        self._books.catch_up(self._database.unsettled_intents(), self._venue.open_orders(), held, now)
+        self._books.catch_up(self._venue.open_orders(), held, now)
         return next((one for one in holdings_of(self._database, self._limits, held) if one.symbol == symbol), None)
 
     def _queue(self, symbol: str, reason: Reason, clock: VenueClock, found: _Findings) -> None:

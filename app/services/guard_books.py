@@ -1,7 +1,7 @@
-"""What the exit monitor has to know before it acts: how orders that left the venue's list ended, and what was executed.
+"""The books as the exit monitor needs them: compared with the venue's whenever the two tell different things.
 
-Everything here is what the next cycle's reconciliation would write anyway, booked through the same methods. Orders that a
-living sender has on its way are left alone: a look-up would make it believe that the world went on without it.
+The comparison is the cycle's own. Orders that a living sender has on its way are left alone by it: a look-up would make that
+sender believe that the world went on without it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from app.domain.errors import VenueError
 from app.domain.order import VenueOrder
-from app.domain.order_report import reported_event
 from app.domain.order_state import OrderState
 from app.domain.portfolio import Position
 from app.domain.records import CycleRecord, CycleState, IntentRecord
@@ -22,13 +20,13 @@ from app.engine.protection import PROTECTION
 from app.runtime.owner import is_alive
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
-from app.services.order_lookup import UNSEEN_GRACE
+from app.services.reconciliation import Reconciler
 
 log = structlog.get_logger()
 
 SENDER_PATIENCE_SECONDS = 30.0  # wall time; longer than one call to the venue may take
-_FILL_OVERLAP = timedelta(minutes=10)  # venues list executions late and out of order
-_LISTING_REACH = timedelta(days=1)
+# Of wall time or of the venue's, before books that stayed different are compared again although nothing has moved.
+SAME_AGAIN = timedelta(seconds=30)
 
 
 class GuardBooks:
@@ -44,56 +42,29 @@ class GuardBooks:
     ) -> None:
         """alive: whether the owner of a cycle still runs."""
         self._alive = alive
-        self._venue = venue
         self._database = database
         self._monotonic = monotonic
+        self._reconciler = Reconciler(venue=venue, database=database, is_lost=self.is_lost)
         self._sent_since: dict[str, float] = {}
+        self._compared: tuple[object, datetime, float] | None = None
 
-    def settle_lost(self, orders: Collection[IntentRecord], resting: Collection[VenueOrder], now: datetime) -> None:
-        """Ask what became of orders whose answer was lost. now: venue time. resting: the venue's open orders, read just now."""
-        lost = [one for one in orders if self._is_lost(one)]
-        listed = {order.client_order_id: order for order in resting}
-        ended: dict[str, VenueOrder] | None = None
-        for intent in lost:
-            name = intent.client_order_id
-            found = listed.get(name) or self._venue.order_by_client_id(name)
-            if found is None and ended is None:
-                since = min(one.sent_at or one.created_at for one in lost) - _LISTING_REACH
-                ended = {order.client_order_id: order for order in self._venue.closed_orders(since)}
-            found = found or (ended or {}).get(name)
-            if found is not None:
-                self._database.settle_intent(name, reported_event(found), venue_order=found)
-            elif self._database.miss_intent(name, now=now, grace=UNSEEN_GRACE):
-                log.warning("order_never_received", client_order_id=name, symbol=intent.symbol)
-
-    def catch_up(
-        self,
-        orders: Collection[IntentRecord],
-        resting: Collection[VenueOrder],
-        held: Mapping[str, Position],
-        now: datetime,
-    ) -> None:
-        """Answers kept in files, orders that nobody will send any more, news of orders, executions where holdings differ."""
-        self._database.read_back_answers()
-        self._database.expire_stale_intents(now)
+    def catch_up(self, resting: Collection[VenueOrder], held: Mapping[str, Position], now: datetime) -> None:
+        """Compare once, and again whenever the venue shows something else than our books. resting, held: its open orders and
+        long positions, read just now. now: venue time."""
+        orders = self._database.unsettled_intents()
         self._give_up_unsent(orders)
-        at_venue = {order.venue_order_id: order for order in resting}
-        by_venue_id = {one.venue_order_id: one for one in orders if one.venue_order_id is not None}
-        for order in resting:
-            known = by_venue_id.get(order.venue_order_id)
-            follows = order.replaces in by_venue_id
-            if follows or (known is not None and known.filled_quantity != order.filled_quantity):
-                self._database.adopt_order(order)
-        for venue_order_id, intent in by_venue_id.items():
-            if venue_order_id not in at_venue:
-                self._note_end(intent)
-        self._book(held)
+        seen = (
+            sorted((order.venue_order_id, order.filled_quantity) for order in resting),
+            sorted((symbol, one.quantity) for symbol, one in held.items()),
+            sorted(one.client_order_id for one in orders if self.is_lost(one)),
+        )
+        if self._compared is not None and (self._agrees(orders, resting, held) or self._is_same(seen, now)):
+            return
+        self._reconciler.reconcile(now)
+        self._compared = seen, now, self._monotonic()
 
-    def cycle_runs(self) -> bool:
-        """Whether a living process is in the middle of a cycle."""
-        return any(self._runs(cycle) for cycle in self._database.cycles(3))
-
-    def _is_lost(self, intent: IntentRecord) -> bool:
+    def is_lost(self, intent: IntentRecord) -> bool:
+        """Whether nobody will tell any more what became of an order on its way."""
         name = intent.client_order_id
         if intent.state is not OrderState.SENT:
             self._sent_since.pop(name, None)
@@ -101,6 +72,26 @@ class GuardBooks:
         if intent.source == PROTECTION:  # only whose turn it is sends these, and between two looks it sends nothing
             return True
         return self._monotonic() - self._sent_since.setdefault(name, self._monotonic()) > SENDER_PATIENCE_SECONDS
+
+    def cycle_runs(self) -> bool:
+        """Whether a living process is in the middle of a cycle."""
+        return any(self._runs(cycle) for cycle in self._database.cycles(3))
+
+    def _is_same(self, seen: object, now: datetime) -> bool:
+        """Whether this was compared just now."""
+        if self._compared is None:
+            return False
+        before, venue_time, wall_time = self._compared
+        return seen == before and max(now - venue_time, timedelta(seconds=self._monotonic() - wall_time)) < SAME_AGAIN
+
+    def _agrees(self, orders: Collection[IntentRecord], resting: Collection[VenueOrder], held: Mapping[str, Position]) -> bool:
+        at_venue = {one.venue_order_id: one.filled_quantity for one in orders if one.venue_order_id is not None}
+        ours = {symbol: one.quantity for symbol, one in self._database.portfolio().positions.items()}
+        return (
+            at_venue == {order.venue_order_id: order.filled_quantity for order in resting}
+            and ours == {symbol: one.quantity for symbol, one in held.items()}
+            and not any(self.is_lost(one) for one in orders)
+        )
 
     def _give_up_unsent(self, orders: Collection[IntentRecord]) -> None:
         """READY orders of a protection that died before it sent them, or of a cycle whose process is gone."""
@@ -115,24 +106,6 @@ class GuardBooks:
         ]
         for name in self._database.expire_unsent(dead):
             log.warning("unsent_order_given_up", client_order_id=name)
-
-    def _note_end(self, intent: IntentRecord) -> None:
-        try:
-            order = self._venue.order_by_client_id(intent.client_order_id)
-        except VenueError as error:
-            log.warning("order_lookup_failed", client_order_id=intent.client_order_id, error=error.message)
-            return
-        if order is not None:
-            self._database.settle_intent(intent.client_order_id, reported_event(order), venue_order=order)
-
-    def _book(self, held: Mapping[str, Position]) -> None:
-        ours = {symbol: position.quantity for symbol, position in self._database.portfolio().positions.items()}
-        opened = self._database.account()
-        if opened is None or ours == {symbol: position.quantity for symbol, position in held.items()}:
-            return
-        listed_at = self._database.fills_listed_at()
-        since = opened.opened_at if listed_at is None else max(opened.opened_at, listed_at - _FILL_OVERLAP)
-        self._database.book_fills(self._venue.fills(since))
 
     def _runs(self, cycle: CycleRecord) -> bool:
         return cycle.state is CycleState.RUNNING and self._alive(cycle.owner)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -34,9 +34,17 @@ class Adopted:
 class OrderAdopter:
     """At most two listings, however old the oldest resting order is: the open ones, and of the others those we miss."""
 
-    def __init__(self, *, venue: AlpacaService, database: DatabaseService) -> None:
+    def __init__(
+        self,
+        *,
+        venue: AlpacaService,
+        database: DatabaseService,
+        is_lost: Callable[[IntentRecord], bool] = is_in_flight,
+    ) -> None:
+        """is_lost: whether an order on its way is to be asked for. One that a living sender is about to send is not."""
         self._venue = venue
         self._database = database
+        self._is_lost = is_lost
         self._lookup = OrderLookup(venue=venue, database=database)
 
     def adopt(self, now: datetime) -> list[Adopted]:
@@ -53,7 +61,7 @@ class OrderAdopter:
                     self._database.adopt_order(order)
                 elif is_restated(intent, order):
                     self._database.restate_order(order)
-            if not chain and is_in_flight(intent):
+            if not chain and self._is_lost(intent):
                 self._lookup.find(intent.client_order_id, now, listed=False)
         self._note_pending(unsettled, at_venue, now)
         reach("in_reconcile")

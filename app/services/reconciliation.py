@@ -7,7 +7,7 @@ adopted for itself: a holding changes by an execution or an entry with an id, or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -20,11 +20,13 @@ from app.domain.errors import TryAgain
 from app.domain.order import Fill, VenueOrder, is_own_id
 from app.domain.portfolio import Portfolio, Position
 from app.domain.ports import Account
+from app.domain.records import IntentRecord
 from app.engine.reconcile import ACCOUNT, Difference, after, certain, compare, compare_fills, table
 from app.runtime import metrics
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
 from app.services.order_adoption import ATTRIBUTION_PERIOD, Adopted, OrderAdopter, strangers
+from app.services.order_lookup import is_in_flight
 
 log = structlog.get_logger()
 
@@ -81,10 +83,17 @@ class _Findings:
 class Reconciler:
     """Brings the database up to the venue's truth."""
 
-    def __init__(self, *, venue: AlpacaService, database: DatabaseService) -> None:
+    def __init__(
+        self,
+        *,
+        venue: AlpacaService,
+        database: DatabaseService,
+        is_lost: Callable[[IntentRecord], bool] = is_in_flight,
+    ) -> None:
+        """is_lost: see `OrderAdopter`; who compares beside a living sender must not take its orders for lost."""
         self._venue = venue
         self._database = database
-        self._orders = OrderAdopter(venue=venue, database=database)
+        self._orders = OrderAdopter(venue=venue, database=database, is_lost=is_lost)
 
     def reconcile(self, now: datetime, trigger: Trigger = Trigger.CYCLE) -> Reconciled:
         """Adopt what the venue knows, then compare. now: venue time. Raises VenueError when it cannot be asked."""

@@ -21,6 +21,7 @@ from app.services.database_service import DatabaseService
 from app.services.execution import Execution, Executor
 from app.services.exit_monitor import ExitMonitor, Look
 from app.services.exit_orders import ExitOrders
+from app.services.reconciliation import Reconciler
 from app.simulator.options import SimulatorOptions
 from app.simulator.server import build_app
 from tests.simulator.conftest import BEFORE, HEAD, OPEN, minute_rows, served
@@ -79,10 +80,8 @@ class Scene:
     def begin(self) -> None:
         """The books as the first cycle finds them, without the seconds that the compiled rules cost."""
         now = self.system.venue.clock().now
-        account, held = self.system.venue.account(), self.system.venue.positions()
-        self.database.open_account(account.account_id, account.cash, now)
-        self.database.adopt_positions(held.values(), now)
-        self.system.risk.current(account, session_day(now).isoformat(), now, adopted=bool(held))
+        books = Reconciler(venue=self.system.venue, database=self.database).reconcile(now)
+        self.system.risk.current(books.account, session_day(now).isoformat(), now, adopted=books.had_past)
 
     def send(self, order: Order, *, cancels: Sequence[str] = ()) -> Execution:
         """An order of ours, committed and sent like every other."""
