@@ -6,16 +6,26 @@ from typing import Annotated
 
 import typer
 
-from app.commands.console import out, print_rows, services
+from app.commands.console import actor, out, print_rows, services
+from app.domain.errors import InvalidInput
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be booked and what differs; write nothing.")]
+Accept = Annotated[
+    str | None,
+    typer.Option("--accept", metavar="REASON", help="Book what nothing explains as it stands at the venue, on your word."),
+]
 
 
-def reconcile(dry_run: DryRun = False) -> None:
+def reconcile(dry_run: DryRun = False, accept: Accept = None) -> None:
     """Compare orders, fills, holdings, cash and the account statement with the venue's and take over what it explains.
-    Exit code 1 when something differs that nothing explains."""
+    Exit code 1 when something differs that nothing explains: look at it, then either mend it at the venue or --accept it."""
+    if accept is not None and (dry_run or not accept.strip()):
+        raise InvalidInput("--accept books something: give it a reason, and leave --dry-run away")
     with services() as held:
-        books = held.trading.preview_reconciliation() if dry_run else held.trading.reconcile()
+        if accept is not None:
+            books = held.trading.accept_books(actor=actor(), reason=accept.strip())
+        else:
+            books = held.trading.preview_reconciliation() if dry_run else held.trading.reconcile()
     out.print(f"fills {'to be booked' if dry_run else 'booked'}: {books.fills}")
     print_rows(one.row() for one in books.adopted)
     print_rows({"activity": one.activity_id, "what": str(one)} for one in books.explained)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 
-from app.domain.activity import Activities
+from app.domain.activity import Activities, Activity, ActivityKind
 from app.domain.order import Fill
 from app.domain.portfolio import Portfolio, Position, apply_activity, apply_fill
 from app.domain.ports import Account
@@ -57,6 +58,21 @@ def compare_fills(ours: Iterable[Fill], theirs: Iterable[Fill]) -> tuple[Differe
     )
 
 
+def adjustments(
+    ours: Portfolio, theirs: Account, held: Mapping[str, Position], *, at: datetime, why: str
+) -> tuple[Activity, ...]:
+    """What to book on a person's word for our books to become the venue's. at: venue time. why: who said so, and why."""
+    entries = []
+    for symbol in sorted(set(ours.positions) | set(held)):
+        mine, other = (book[symbol].quantity if symbol in book else Decimal(0) for book in (ours.positions, held))
+        if mine != other:
+            price = held[symbol].average_entry_price if symbol in held else None
+            entries.append(_adjustment(symbol, at, why, symbol=symbol, quantity=other - mine, price=price))
+    if theirs.cash != ours.cash:
+        entries.append(_adjustment(CASH, at, why, amount=theirs.cash - ours.cash))
+    return tuple(entries)
+
+
 def after(ours: Portfolio, statement: Activities) -> Portfolio:
     """Our cash and holdings once what is in the statement is booked too; what single units cost is not told."""
     void = {fill.reverses for fill in statement.fills}
@@ -86,6 +102,29 @@ def table(differences: Sequence[Difference]) -> str:
     rows += [(one.subject, one.ours, one.theirs, one.difference) for one in differences]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _adjustment(
+    subject: str,
+    at: datetime,
+    why: str,
+    *,
+    amount: Decimal = Decimal(0),
+    symbol: str | None = None,
+    quantity: Decimal = Decimal(0),
+    price: Decimal | None = None,
+) -> Activity:
+    return Activity(
+        activity_id=f"adjustment-{at:%Y%m%dT%H%M%S}-{subject}",
+        kind=ActivityKind.ADJUSTMENT,
+        word="accepted",
+        at=at,
+        amount=amount,
+        symbol=symbol,
+        quantity=quantity,
+        price=price,
+        description=why,
+    )
 
 
 def _numbers(subject: str, ours: Decimal, theirs: Decimal) -> Difference:

@@ -16,12 +16,12 @@ from enum import StrEnum
 import structlog
 
 from app.domain.activity import Activities, Activity
-from app.domain.errors import TryAgain
+from app.domain.errors import Conflict, TryAgain
 from app.domain.order import Fill, VenueOrder, is_own_id
 from app.domain.portfolio import Portfolio, Position
 from app.domain.ports import Account
 from app.domain.records import IntentRecord
-from app.engine.reconcile import ACCOUNT, Difference, after, certain, compare, compare_fills, table
+from app.engine.reconcile import ACCOUNT, Difference, adjustments, after, certain, compare, compare_fills, table
 from app.runtime import metrics
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
@@ -135,6 +135,22 @@ class Reconciler:
         if not unexplained and trigger is Trigger.CYCLE:
             return ()
         return self._read_statement(found, held, now, trigger) + self._compare(account, held)
+
+    def accept(self, now: datetime, *, actor: str, reason: str) -> Reconciled:
+        """Compare, and book on a person's word what nothing explains as it stands at the venue. Conflict where it answers
+        for another account; TryAgain where it does not say the same thing twice."""
+        books = self.reconcile(now, Trigger.MANUAL)
+        if not books.unexplained:
+            return books
+        if _is_foreign(books.unexplained):
+            raise Conflict("the venue answers for another account than these books are of: look at the keys and DATABASE_URL")
+        account, held = self._venue.account(), self._venue.positions()
+        differing = self._compare(account, held)
+        if not set(differing) <= set(books.unexplained):
+            raise TryAgain("the venue's answers change from one to the next; nothing was accepted, try again in a minute")
+        why = f"accepted by {actor}: {reason}"
+        self._database.book_activities(adjustments(self._database.portfolio(), account, held, at=now, why=why))
+        return self.reconcile(now, Trigger.MANUAL)
 
     def preview(self, now: datetime) -> Reconciled:
         """What `reconcile` would find, without writing anything."""

@@ -153,6 +153,10 @@ class TradingService:
         """Make our books equal to the venue's, open or closed; what stays unexplained stops entries. Raises VenueError."""
         return self._settle_books(self._venue.clock().now, Trigger(trigger))[0]
 
+    def accept_books(self, *, actor: str, reason: str) -> Reconciled:
+        """Book what nothing explains as it stands at the venue; see `Reconciler.accept`."""
+        return self._reconciler.accept(self._venue.clock().now, actor=actor, reason=reason)
+
     def preview_reconciliation(self) -> Reconciled:
         """What `reconcile` would find; nothing is written."""
         return self._reconciler.preview(self._venue.clock().now)
