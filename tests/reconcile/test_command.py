@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 from app.runtime.clock import WallClock
@@ -62,7 +63,7 @@ def test_what_nothing_explains_is_booked_on_a_persons_word(exchange: Exchange, t
     assert (code, "the books agree" in said) == (0, True)
     database = DatabaseService(Database(f"sqlite:///{tmp_path / 'ledger.db'}"), WallClock())
     assert database.portfolio().positions["AAPL"].quantity == 7
-    (booked,) = database.activities(database.account().opened_at)
+    (booked,) = database.activities(database.account().opened_at - timedelta(days=1))
     assert "moved here by phone" in booked.description
     database.close()
     exchange.mend()
