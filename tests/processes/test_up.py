@@ -41,6 +41,7 @@ def assert_nobody_left(pids: list[int]) -> None:
     raise AssertionError(f"still running: {left}")
 
 
+@pytest.mark.row("A13")
 def test_workers_beat_and_api_killed_in_the_middle_and_the_run_goes_on(tmp_path: Path) -> None:
     with installed(tmp_path, "--cycles", "45", "--speed", "3000", forecasts=TURNING) as here:
         for role, at in (("worker-trading", 3), ("beat", 12), ("api", 20), ("worker-trading", 28)):

@@ -200,6 +200,7 @@ def acting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exchange]:
         yield exchange
 
 
+@pytest.mark.row("G08")
 def test_g07_a_split_and_a_dividend_overnight(acting: Exchange, ledger_database: DatabaseService, tmp_path: Path) -> None:
     acting.reset()
     acting.move(advance_seconds=600)

@@ -73,6 +73,7 @@ def test_a_failed_tuning_still_hands_on_to_training(services):
     assert states(services, "train") == ["queued"]
 
 
+@pytest.mark.row("D11")
 def test_a_message_delivered_twice_works_once(services):
     calls = []
     services.ai.train_batch = lambda *a, **k: calls.append(1) or []

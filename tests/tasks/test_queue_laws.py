@@ -45,6 +45,7 @@ def test_every_task_is_routed_to_a_known_queue_and_limited(celery_app):
         assert task.acks_late and task.reject_on_worker_lost and task.ignore_result
 
 
+@pytest.mark.row("D11")
 def test_no_task_outlives_the_visibility_timeout(celery_app):
     visible = celery_app.conf.broker_transport_options["visibility_timeout"]
     assert visible > max(rule.hard_seconds for rule in TASKS.values())
@@ -69,6 +70,7 @@ def test_a_tick_expires_before_the_next(mode, seconds):
     assert beat_schedule(chosen)["smart-trading-pipeline"]["options"]["expires"] < seconds
 
 
+@pytest.mark.row("D18")
 def test_no_pickle_in_the_queue_and_no_result_backend(celery_app):
     assert celery_app.conf.accept_content == ["json"]
     assert celery_app.conf.task_ignore_result
