@@ -12,13 +12,13 @@ from app.domain.order import Fill
 from app.domain.portfolio import Portfolio, Position, apply_activity, apply_fill
 from app.domain.ports import Account
 
-CASH, ACCOUNT = "cash", "account"
+CASH = "cash"
 _CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What nothing explains. subject: a symbol, `cash`, `account` or an execution; ours, theirs: as each book tells it."""
+    """What nothing explains. subject: a symbol, `cash` or an execution; ours, theirs: as each book tells it."""
 
     subject: str
     ours: str
@@ -33,11 +33,9 @@ class Difference:
         return {"subject": self.subject, "ours": self.ours, "theirs": self.theirs, "difference": self.difference}
 
 
-def compare(ours: Portfolio, account_id: str, theirs: Account, held: Mapping[str, Position]) -> tuple[Difference, ...]:
-    """Account, holdings and cash; units must be equal, cash to the cent."""
+def compare(ours: Portfolio, theirs: Account, held: Mapping[str, Position]) -> tuple[Difference, ...]:
+    """Holdings and cash; units must be equal, cash to the cent."""
     found = []
-    if account_id != theirs.account_id:
-        found.append(Difference(subject=ACCOUNT, ours=account_id, theirs=theirs.account_id))
     for symbol in sorted(set(ours.positions) | set(held)):
         mine, other = (book[symbol].quantity if symbol in book else Decimal(0) for book in (ours.positions, held))
         if mine != other:

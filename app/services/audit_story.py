@@ -34,6 +34,10 @@ def tell(event: Event, symbol: str) -> str:
         return _change(event)
     if "inputs" in payload:
         return f"what the decision saw is kept with the cycle; its digest is {payload['inputs'][:16]}"
+    if "entry" in payload:
+        return _entry(payload["entry"])
+    if "comparison" in payload:
+        return _comparison(payload["comparison"])
     if "risk" in payload:
         state = f"trading is {payload['risk']['trading_state']} ({payload['cause']})"
         return f"{payload['actor']}: {state} {payload['detail']}".strip()
@@ -89,6 +93,17 @@ def _fill(fill: Mapping[str, Any]) -> str:
     if fill["reverses"] is not None:
         return f"the venue took back execution {fill['reverses']}"
     return f"{fill['side']} {fill['quantity']} executed at {fill['price']}, execution {fill['execution_id']}"
+
+
+def _entry(entry: Mapping[str, Any]) -> str:
+    units = f", {entry['quantity']} units of {entry['symbol']}" if entry["symbol"] else ""
+    return f"the venue booked {entry['kind']}: {entry['amount']} in cash{units} {entry['description']}".strip()
+
+
+def _comparison(told: Mapping[str, Any]) -> str:
+    rows = [f"{row['subject']}: ours {row['ours']}, the venue's {row['theirs']}" for row in told["unexplained"]]
+    rows += [f"{row['subject']}: {row['why']}" for row in told["found"]]
+    return f"books compared ({told['trigger']}): {'; '.join(rows) or 'they agree again'}"
 
 
 def _change(event: Event) -> str:

@@ -16,12 +16,12 @@ from enum import StrEnum
 import structlog
 
 from app.domain.activity import Activities, Activity
-from app.domain.errors import Conflict, TryAgain
+from app.domain.errors import TryAgain
 from app.domain.order import Fill, VenueOrder, is_own_id
 from app.domain.portfolio import Portfolio, Position
 from app.domain.ports import Account
 from app.domain.records import IntentRecord
-from app.engine.reconcile import ACCOUNT, Difference, adjustments, after, certain, compare, compare_fills, table
+from app.engine.reconcile import Difference, adjustments, after, certain, compare, compare_fills, table
 from app.runtime import metrics
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
@@ -96,21 +96,20 @@ class Reconciler:
         self._orders = OrderAdopter(venue=venue, database=database, is_lost=is_lost)
 
     def reconcile(self, now: datetime, trigger: Trigger = Trigger.CYCLE) -> Reconciled:
-        """Adopt what the venue knows, then compare. now: venue time. Raises VenueError when it cannot be asked."""
+        """Adopt what the venue knows, then compare. now: venue time. Raises VenueError when it cannot be asked, and
+        ConfigurationError when it answers for another account."""
         found = _Findings()
         if self._database.account() is None:
             found.adopted += self._open_books(now)
         begun = self._fills_since() - ATTRIBUTION_PERIOD
         account, held = self._venue.account(), self._venue.positions()
-        unexplained = self._compare(account, held)
-        if not _is_foreign(unexplained):
-            unexplained = self._adopt(found, account, held, now, trigger)
-            if unexplained:  # something may have come between the readings: look once more before raising an alarm
-                account, held = self._venue.account(), self._venue.positions()
-                found.adopted += self._orders.adopt(now)
-                unexplained = self._read_statement(found, held, now, trigger) + self._compare(account, held)
-            found.adopted += self._orders.attribute(max(begun, self._opened_at()))
-            self._venue.books_compared()
+        unexplained = self._adopt(found, account, held, now, trigger)
+        if unexplained:  # something may have come between the readings: look once more before raising an alarm
+            account, held = self._venue.account(), self._venue.positions()
+            found.adopted += self._orders.adopt(now)
+            unexplained = self._read_statement(found, held, now, trigger) + self._compare(account, held)
+        found.adopted += self._orders.attribute(max(begun, self._opened_at()))
+        self._venue.books_compared()
         portfolio = self._database.portfolio()
         books = Reconciled(
             account=self._adjusted(account, now),
@@ -137,13 +136,11 @@ class Reconciler:
         return self._read_statement(found, held, now, trigger) + self._compare(account, held)
 
     def accept(self, now: datetime, *, actor: str, reason: str) -> Reconciled:
-        """Compare, and book on a person's word what nothing explains as it stands at the venue. Conflict where it answers
-        for another account; TryAgain where it does not say the same thing twice."""
+        """Compare, and book on a person's word what nothing explains as it stands at the venue. Raises TryAgain where it does
+        not say the same thing twice."""
         books = self.reconcile(now, Trigger.MANUAL)
         if not books.unexplained:
             return books
-        if _is_foreign(books.unexplained):
-            raise Conflict("the venue answers for another account than these books are of: look at the keys and DATABASE_URL")
         account, held = self._venue.account(), self._venue.positions()
         differing = self._compare(account, held)
         if not set(differing) <= set(books.unexplained):
@@ -171,7 +168,7 @@ class Reconciler:
             fills=len(statement.fills),
             adopted=tuple(Adopted(subject=one.client_order_id, why="an order found at the venue") for one in unknown),
             explained=statement.entries,
-            unexplained=compare(portfolio, opened.account_id, account, held),
+            unexplained=compare(portfolio, account, held),
         )
 
     # -- the beginning -------------------------------------------------------------------------------------------------
@@ -249,10 +246,7 @@ class Reconciler:
 
     # -- the comparison ------------------------------------------------------------------------------------------------
     def _compare(self, account: Account, held: Mapping[str, Position]) -> tuple[Difference, ...]:
-        opened = self._database.account()
-        if opened is None:
-            raise RuntimeError("books are compared only after they are opened")
-        return compare(self._database.portfolio(), opened.account_id, account, held)
+        return compare(self._database.portfolio(), account, held)
 
     def _adjusted(self, account: Account, now: datetime) -> Account:
         """The equity of the last close and what was transferred since: what today's gain or loss is measured against."""
@@ -278,11 +272,6 @@ class Reconciler:
                 self._database.enqueue_alert("reconcile", f"Books differ:\n{table(books.unexplained)}")
         elif is_new:
             self._database.enqueue_alert("reconcile", "Our books and the venue's agree again")
-
-
-def _is_foreign(unexplained: tuple[Difference, ...]) -> bool:
-    """Whether the venue answers for another account than these books are of: then nothing is taken over, and nothing sent."""
-    return any(one.subject == ACCOUNT for one in unexplained)
 
 
 def _with_parents(history: list[VenueOrder]) -> list[VenueOrder]:

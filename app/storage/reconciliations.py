@@ -41,8 +41,8 @@ def add(
     )
     is_new = list(unexplained) != (list(before.unexplained) if before else [])
     if adopted or is_new:
-        told = {"trigger": trigger, "adopted": list(adopted), "unexplained": list(unexplained)}
-        audit.record(connection, Kind.RECONCILED, told, at=at)
+        told = {"trigger": trigger, "found": list(adopted), "unexplained": list(unexplained)}
+        audit.record(connection, Kind.RECONCILED, {"comparison": told}, at=at)
     return is_new
 
 

@@ -219,7 +219,7 @@ class RiskStatus(Open):
 
 
 class Difference(Answer):
-    """What nothing explains. subject: a symbol, cash, account or an execution."""
+    """What nothing explains. subject: a symbol, cash or an execution."""
 
     subject: str
     ours: str

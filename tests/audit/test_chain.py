@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert, select, text
@@ -245,6 +246,7 @@ def test_secrets_and_odd_values_do_not_get_in(database, hand_clock):
 
 
 def test_causes_lead_back_to_the_cycle(database, hand_clock):
+    structlog.contextvars.clear_contextvars()  # a request of another test may still be in the air
     ledger = DatabaseService(database, hand_clock)
     decided(ledger, order())
     ledger.claim_intent("at-aapl-1", cycle_id="c1", now=T0)

@@ -66,8 +66,8 @@ def test_an_earlier_opening_that_surfaces_late_keeps_the_plan(ledger: DatabaseSe
 
 def test_a_split_moves_every_price(ledger: DatabaseService, database: Database) -> None:
     keep(database, replace(PLAN, progress=Progress(96.0, 110.0, 102.0, 1.0), stop=Decimal("102.01")))
-    ledger.rebase_plan("AAPL", Decimal(4))
-    ledger.rebase_plan("NONE", Decimal(4))
+    database.write(lambda c: position_plans.rebase(c, "AAPL", Decimal(4)))
+    database.write(lambda c: position_plans.rebase(c, "NONE", Decimal(4)))
     moved = ledger.position_plans()["AAPL"]
     assert moved.progress == Progress(24.0, 27.5, 25.5, 1.0)
     assert (moved.stop, moved.target, moved.partial) == (Decimal("25.50"), Decimal("27.51"), None)

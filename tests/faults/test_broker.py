@@ -316,6 +316,7 @@ PAPER, LIVE = "https://paper-api.alpaca.markets", "https://api.alpaca.markets"
 )
 def test_b17_mode_address_and_keys_must_agree(mode: str, paper: bool, url: str, named: str | None) -> None:
     values: dict[str, Any] = {"trading_mode": mode, "alpaca_paper": paper, "alpaca_trading_url": url, **KEYS}
+    values["database_url"] = "postgresql+psycopg://localhost/ledger"
     if named is None:
         assert Settings(_env_file=None, **values).trading_mode == mode
     else:

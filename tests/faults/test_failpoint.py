@@ -72,6 +72,7 @@ def test_refused_wherever_an_order_can_reach_a_real_venue(mode: TradingMode) -> 
         "secret_key": "k" * 40,
         "admin_password": "a long enough one",
         "alpaca_api_key": "someone's",
+        "database_url": "postgresql+psycopg://localhost/ledger",
     }
     Settings(_env_file=None, **safe)
     for name in ("crash_at", "hold_at"):
