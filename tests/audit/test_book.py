@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -22,8 +22,7 @@ from app.domain.order_state import OrderEvent
 from app.domain.portfolio import Portfolio, Position, apply_fill
 from app.services.audit_service import AuditService
 from app.services.database_service import DatabaseService
-from app.storage.database import Database
-from tests.databases import HandClock, wipe
+from tests.databases import HandClock, unguarded, wipe
 from tests.orders.simulation import Bench, World
 from tests.storage.made import (
     CASH,
@@ -252,15 +251,11 @@ def test_the_book_at_a_time(database, hand_clock):
 def test_a_broken_log_proves_nothing(database, hand_clock):
     ledger = DatabaseService(database, hand_clock)
     ledger.open_account("a", CASH, T0)
-    with _no_guard(database):
-        database.write(lambda c: c.execute(text("UPDATE audit_log SET payload = '{}' WHERE seq = 2")))
+
+    def tamper(connection):
+        with unguarded(connection):
+            connection.execute(text("UPDATE audit_log SET payload = '{}' WHERE seq = 2"))
+
+    database.write(tamper)
     with pytest.raises(Conflict, match="proves nothing"):
         AuditService(ledger).book()
-
-
-@contextmanager
-def _no_guard(database: Database) -> Iterator[None]:
-    names = ("audit_log_update",) if database.is_sqlite else ("audit_log_change ON audit_log",)
-    for name in names:
-        database.write(lambda c, n=name: c.execute(text(f"DROP TRIGGER {n}")))
-    yield
