@@ -56,7 +56,8 @@ test-orders: $(VENV)/.ready-dev ## The order path's long campaigns: SEEDS=10000 
 		$(BIN)/pytest -n 2 -s --timeout 7200 tests/orders
 
 test-faults: $(VENV)/.ready-dev ## The fault catalogue and the kill campaign (KILLS=200, SEED=1), with the real processes
-	@FAULTS=long KILLS=$${KILLS:-200} SEED=$${SEED:-1} $(BIN)/pytest -n 2 -s --timeout 7200 tests/faults tests/processes
+	@FAULTS=long KILLS=$${KILLS:-200} SEED=$${SEED:-1} $(BIN)/pytest -n 2 -s --timeout 7200 tests/faults tests/processes tests/exits \
+		tests/reconcile tests/trading tests/tasks
 
 kill-campaign: $(VENV)/.ready-dev ## kill -9 on the order path, KILLS times (1000), and of roles, ROLE_KILLS times (20); SEED=1; goes on where it was
 	@mkdir -p logs/campaign

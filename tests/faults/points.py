@@ -15,9 +15,10 @@ HELD = ("held_delivered", "held_dropped", "held_late", "accepted_unread")
 BY_CHANCE = "by_chance"
 BETWEEN_SEND_AND_STORE = frozenset({*HELD, "after_post", "before_store"})
 
-# Of 1,000: 42 at each of 16 points (a few are never reached), 61 in each of the four ways to die while an order is on its way,
-# the rest by chance.
-_POINT, _HELD = 42, 61
+# Of 1,000: 43 at each of 16 points (a few are never reached), 61 in each of the four ways to die while an order is on its way,
+# the rest by chance. Not every life has something to sell all of, so that point is aimed at more often.
+_POINT, _HELD = 43, 61
+_SELDOM_REACHED = {"in_flatten": 65}
 _WHOLE = 1_000
 
 
@@ -43,7 +44,8 @@ def plan(kills: int, seed: int) -> list[Kill]:
 
 def _shares(kills: int) -> dict[str, int]:
     """How many of each kind; where there are too few for all, whatever comes in turn."""
-    shares = dict.fromkeys(POINTS, _POINT * kills // _WHOLE) | dict.fromkeys(HELD, _HELD * kills // _WHOLE)
+    wanted = dict.fromkeys(POINTS, _POINT) | _SELDOM_REACHED | dict.fromkeys(HELD, _HELD)
+    shares = {kind: count * kills // _WHOLE for kind, count in wanted.items()}
     everything = [BY_CHANCE, *HELD, *POINTS]
     if kills >= _WHOLE:
         return shares | {BY_CHANCE: kills - sum(shares.values())}

@@ -30,10 +30,10 @@ ORDERS = {"method": "POST", "path": "/v2/orders"}
     [
         pytest.param({"what": "hang", "seconds": 2.5}, marks=pytest.mark.row("B01")),
         pytest.param({"what": "status", "status": 504}, marks=pytest.mark.row("B02")),
-        pytest.param({"what": "reset"}, marks=pytest.mark.row("B04")),
+        pytest.param({"what": "reset"}, marks=[pytest.mark.row("B04"), pytest.mark.long]),
         pytest.param({"what": "truncate"}, marks=pytest.mark.row("B04")),
-        pytest.param({"what": "html"}, marks=pytest.mark.row("B10")),
-        pytest.param({"what": "empty"}, marks=pytest.mark.row("B10")),
+        pytest.param({"what": "html"}, marks=[pytest.mark.row("B10"), pytest.mark.long]),
+        pytest.param({"what": "empty"}, marks=[pytest.mark.row("B10"), pytest.mark.long]),
         pytest.param({"what": "redirect", "status": 307}, marks=pytest.mark.row("B11")),
     ],
     ids=lambda fault: fault["what"],
@@ -233,8 +233,10 @@ def test_a_duplicate_is_told_by_the_order_itself_not_by_the_words(bench: Bench, 
 @pytest.mark.parametrize(
     "patch",
     [
-        {"status": "considering"}, {"surprise": {"a": [1]}}, {"qty": 3}, {"limit_price": 101.5},
-        {"type": "teleport"}, {"submitted_at": None}, {"side": "sideways"},
+        {"status": "considering"}, {"submitted_at": None},
+        *(pytest.param(patch, marks=pytest.mark.long) for patch in (
+            {"surprise": {"a": [1]}}, {"qty": 3}, {"limit_price": 101.5}, {"type": "teleport"}, {"side": "sideways"},
+        )),
     ],
     ids=lambda patch: next(iter(patch)),
 )  # fmt: skip
@@ -346,7 +348,7 @@ def test_b17_another_account_is_refused(bench: Bench, known_by: str) -> None:
 
 
 @pytest.mark.row("B18")
-@pytest.mark.parametrize("flag", ["trading_blocked", "account_blocked"])
+@pytest.mark.parametrize("flag", ["trading_blocked", pytest.param("account_blocked", marks=pytest.mark.long)])
 def test_b18_a_blocked_account_enters_nothing_and_people_hear_of_it(bench: Bench, flag: str) -> None:
     bench.start()
     bench.fault("patch", path="/v2/account", patch={flag: True}, times=None)
@@ -362,8 +364,10 @@ def test_b18_a_blocked_account_enters_nothing_and_people_hear_of_it(bench: Bench
 @pytest.mark.parametrize(
     ("patch", "readings"),
     [
-        ({"equity": "0", "cash": "0"}, 1), ({"equity": "0"}, 5), ({"equity": "-5000"}, 2), ({"equity": None}, 1),
-        ({"equity": "40000"}, 3), ({"equity": "NaN"}, 1), ({"cash": "0"}, 2),
+        ({"equity": "0", "cash": "0"}, 1), ({"equity": "NaN"}, 1),
+        *(pytest.param(patch, readings, marks=pytest.mark.long) for patch, readings in (
+            ({"equity": "0"}, 5), ({"equity": "-5000"}, 2), ({"equity": None}, 1), ({"equity": "40000"}, 3), ({"cash": "0"}, 2),
+        )),
     ],
     ids=str,
 )  # fmt: skip
@@ -396,6 +400,7 @@ def test_b20_our_own_limits_decide_however_much_the_venue_would_lend(bench: Benc
 
 
 @pytest.mark.row("B21")
+@pytest.mark.long
 def test_b21_a_cancel_that_never_ends_keeps_its_symbol_and_is_told_once(bench: Bench) -> None:
     bench.start({"AAPL": 0.03, "MSFT": 0.03})
     bench.fault("stuck_cancel", method="DELETE", path="/v2/orders/{id}", times=None)
@@ -414,7 +419,7 @@ def test_b21_a_cancel_that_never_ends_keeps_its_symbol_and_is_told_once(bench: B
 
 
 @pytest.mark.row("B22")
-@pytest.mark.parametrize("times", [1, 6])
+@pytest.mark.parametrize("times", [1, pytest.param(6, marks=pytest.mark.long)])
 def test_b22_an_empty_list_of_positions_is_not_flat(bench: Bench, times: int) -> None:
     held = bench.holding({"AAPL": 0.03, "MSFT": 0.03})
     bench.expect(dict.fromkeys(held, 0.03))

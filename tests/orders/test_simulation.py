@@ -17,7 +17,7 @@ from tests.storage.made import risk
 
 ONE = os.environ.get("SEED")
 FIRST = int(os.environ.get("FIRST_SEED", "0"))
-COUNT = int(os.environ.get("SEEDS", "120"))
+COUNT = int(os.environ.get("SEEDS", "60"))
 PARTS = 8
 WIDE = Capacity(
     equity=Decimal(10**9), buying_power=Decimal(10**9), prices={},

@@ -110,6 +110,7 @@ QUEUE_FAULTS: dict[str, Callable[[Paper], None]] = {
 }
 
 
+@pytest.mark.long
 def test_D02_D04_D05_D08_whatever_becomes_of_the_queue_each_slot_runs_once_and_halts_stay(tmp_path: Path) -> None:
     with paper(tmp_path, TURNING) as here:
         here.wait_until(lambda: here.answers() and here.cycles() >= 2, 300)
@@ -155,6 +156,7 @@ def silent(here: Paper) -> None:
     more_cycles(here)
 
 
+@pytest.mark.long
 def test_D12_J08_a_worker_that_is_there_and_does_nothing_is_told_and_replaced(tmp_path: Path) -> None:
     with paper(tmp_path, TURNING) as here:
         here.wait_until(lambda: here.answers() and here.cycles() >= 2, 300)
