@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -106,20 +105,18 @@ def serve_exchange(
     **more: Any,
 ) -> Iterator[Exchange]:
     """more: further options of the simulator."""
-    listener = socket.create_server(("127.0.0.1", 0))
     options = SimulatorOptions(data=data, start=start, seed=seed, symbols=tuple(symbols), multiplier=1, **more)
     app = build_app(options)
-    server = Server(configured(app))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    server = Server(configured(app, host="127.0.0.1", port=0))
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
     try:
-        yield Exchange(f"http://127.0.0.1:{listener.getsockname()[1]}", app.state.world)
+        yield Exchange(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", app.state.world)
     finally:
         server.should_exit = True
         thread.join(10)
-        listener.close()
 
 
 @dataclass
