@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 from app.runtime.clock import WallClock
@@ -50,21 +49,3 @@ def test_a_dry_run_shows_and_a_run_books(exchange: Exchange, tmp_path: Path) -> 
     assert (code, "fills booked: 1" in said) == (0, True)
     assert len(database.fills()) == 1
     database.close()
-
-
-def test_what_nothing_explains_is_booked_on_a_persons_word(exchange: Exchange, tmp_path: Path) -> None:
-    assert trader(exchange=exchange, directory=tmp_path)[0] == 0
-    position = {"symbol": "AAPL", "qty": "7", "avg_entry_price": "100", "side": "long"}
-    exchange.fault(what="patch", path="/v2/positions", patch=[position], times=None)
-    code, said = trader(exchange=exchange, directory=tmp_path)
-    assert (code, "not explained" in said) == (1, True)
-    assert trader("--accept", " ", exchange=exchange, directory=tmp_path)[0] == 1  # no reason, nothing booked
-    code, said = trader("--accept", "moved here by phone", exchange=exchange, directory=tmp_path)
-    assert (code, "the books agree" in said) == (0, True)
-    database = DatabaseService(Database(f"sqlite:///{tmp_path / 'ledger.db'}"), WallClock())
-    assert database.portfolio().positions["AAPL"].quantity == 7
-    (booked,) = database.activities(database.account().opened_at - timedelta(days=1))
-    assert "moved here by phone" in booked.description
-    database.close()
-    exchange.mend()
-    assert trader(exchange=exchange, directory=tmp_path)[0] == 1  # the venue has it no more, and that too is not explained

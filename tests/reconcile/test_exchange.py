@@ -126,6 +126,29 @@ def test_another_accounts_answer_is_not_adopted_and_nothing_is_sent(system: Syst
     assert system.trading.reconcile().unexplained == ()
 
 
+def test_what_nothing_explains_is_booked_on_a_persons_word(system: System) -> None:
+    system.cycles(1)
+    position = {"symbol": "AAPL", "qty": "7", "avg_entry_price": "100", "side": "long"}
+    system.exchange.fault(what="patch", path="/v2/positions", patch=[position], times=None)
+    assert [one.subject for one in system.trading.reconcile().unexplained] == ["AAPL"]
+    books = system.trading.accept_books(actor="ann", reason="moved here by phone")
+    assert books.unexplained == ()
+    assert system.database.portfolio().positions["AAPL"].quantity == 7
+    assert "accepted by ann: moved here by phone" in alerts(system)
+    system.exchange.mend()  # the venue has it no more, and that too is not explained
+    assert [one.difference for one in system.trading.reconcile().unexplained] == ["-7"]
+
+
+def test_answers_that_change_are_not_accepted(system: System) -> None:
+    system.cycles(1)
+    position = {"symbol": "AAPL", "qty": "7", "avg_entry_price": "100", "side": "long"}
+    system.exchange.fault(what="patch", path="/v2/positions", patch=[position | {"qty": "8"}], times=None)
+    system.exchange.fault(what="patch", path="/v2/positions", patch=[position], times=2)
+    with pytest.raises(TryAgain, match="nothing was accepted"):
+        system.trading.accept_books(actor="ann", reason="?")
+    assert not system.database.portfolio().positions
+
+
 # --- what the venue's statement explains
 
 

@@ -14,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, select, text
+from structlog.testing import capture_logs
 
 from app.config import Settings
 from app.domain.errors import ConfigurationError
@@ -142,12 +143,13 @@ def test_E18_live_mode_refuses_an_old_sqlite(monkeypatch, version, refused):
     Settings(_env_file=None, **keys)
 
 
-def test_E18_an_old_sqlite_is_called_out_once(tmp_path: Path, capsys, monkeypatch):
+def test_E18_an_old_sqlite_is_called_out_once(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(database_module, "_warned", False)
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 2))
-    for name in ("a", "b"):
-        Database(f"sqlite:///{tmp_path / name}")
-    assert capsys.readouterr().out.count("sqlite_wal_reset_bug") == 1
+    with capture_logs() as said:
+        for name in ("a", "b"):
+            Database(f"sqlite:///{tmp_path / name}")
+    assert [line["event"] for line in said] == ["sqlite_wal_reset_bug"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
