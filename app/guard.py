@@ -3,34 +3,20 @@ for the first to end."""
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import threading
+from collections.abc import Callable
 
-from app.config import settings
-from app.domain.errors import ConfigurationError
-from app.runtime import log
+from app.config import Settings, settings
+from app.runtime.lone_process import run_alone
 
 
-def main() -> int:
-    """Look after the holdings until SIGTERM or Ctrl-C; the exit code."""
-    try:
-        chosen = settings()
-    except ConfigurationError as fault:
-        print(fault.message, file=sys.stderr)  # noqa: T201 - there is no log without settings
-        return 1
-    log.configure(chosen, "guard")
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+def _duty(chosen: Settings) -> Callable[[threading.Event], object]:
     from app.wiring import build_guard
 
     duty = build_guard(chosen)
-    (chosen.state_dir / "guard.pid").write_text(str(os.getpid()))  # whoever waits for this process looks here
-    duty.run(ended.is_set, ended.wait)
-    return 0
+    return lambda ended: duty.run(ended.is_set, ended.wait)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone("guard", settings, _duty))

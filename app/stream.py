@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import threading
+from collections.abc import Callable
 
-from app.config import settings
-from app.domain.errors import ConfigurationError
-from app.runtime import log
+from app.config import Settings, settings
+from app.runtime.lone_process import run_alone
 
 
-def main() -> int:
-    """Listen until SIGTERM or Ctrl-C; the exit code."""
-    try:
-        chosen = settings()
-    except ConfigurationError as fault:
-        print(fault.message, file=sys.stderr)  # noqa: T201 - there is no log without settings
-        return 1
-    log.configure(chosen, "stream")
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+def _listening(chosen: Settings) -> Callable[[threading.Event], object]:
     from app.wiring import build_trade_updates
 
     updates = build_trade_updates(chosen)
-    (chosen.state_dir / "stream.pid").write_text(str(os.getpid()))  # whoever waits for this process looks here
-    updates.run(ended.is_set, ended.wait)
-    return 0
+    return lambda ended: updates.run(ended.is_set, ended.wait)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone("stream", settings, _listening))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.config import Settings, TradingMode, settings
-from app.domain.errors import ConfigurationError
 from app.notify.notifier import Notifier
-from app.runtime import log
 from app.runtime.clock import WallClock
+from app.runtime.lone_process import run_alone
 from app.runtime.venue_time import VenueTime
 from app.services.database_service import DatabaseService
 from app.services.watchdog import Progress, Watchdog
@@ -61,23 +59,15 @@ def build(chosen: Settings) -> Watchdog:
     )
 
 
-def main() -> int:
-    """Look every few seconds until SIGTERM or Ctrl-C; the exit code."""
-    try:
-        chosen = settings()
-    except ConfigurationError as fault:
-        print(fault.message, file=sys.stderr)  # noqa: T201 - there is no log without settings
-        return 1
-    log.configure(chosen, "watchdog")
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+def _watch(chosen: Settings) -> Callable[[threading.Event], object]:
     watchdog = build(chosen)
-    (chosen.state_dir / "watchdog.pid").write_text(str(os.getpid()))  # whoever waits for this process looks here
-    while not ended.wait(LOOK_SECONDS):
-        watchdog.look()
-    return 0
+
+    def work(ended: threading.Event) -> None:
+        while not ended.wait(LOOK_SECONDS):
+            watchdog.look()
+
+    return work
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_alone("watchdog", settings, _watch))

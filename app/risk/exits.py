@@ -10,8 +10,9 @@ target      entry * (1 + take_profit_fraction).
 partial     once, at `partial_at_r` R above the entry, `partial_fraction` of the holding is sold.
 
 The stop is the highest of them all and never moves down: what break-even and trailing reached is remembered. A price counts as
-having reached a level within `BOUNDARY` of it. What is no number neither moves a level nor reaches one. Pure and compiled:
-the decision, the backtest and the exit monitor call the same functions. Prices in the instrument's currency.
+having reached a level within `BOUNDARY` of it. What is no number neither moves a level nor reaches one. Pure and compiled: the
+decision and the backtest call the same functions; the exit monitor acts on the levels that the decision wrote down. Prices in
+the instrument's currency.
 """
 
 from __future__ import annotations

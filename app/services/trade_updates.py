@@ -22,12 +22,12 @@ from app.runtime import metrics
 from app.runtime.owner import is_alive, this_process
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
+from app.services.reconciliation import FILL_OVERLAP
 
 log = structlog.get_logger()
 
 LEASE = "trade-updates"
 LEASE_PATIENCE = timedelta(seconds=30)
-FILL_OVERLAP = timedelta(minutes=10)  # venues list executions late and out of order
 # Executions that were taken back change more than the order they belonged to.
 _RESTATING = frozenset({"trade_bust", "trade_correct"})
 

@@ -1,0 +1,31 @@
+"""The life of a process of ours that needs no queue: settings, log, signals, and the file that says that it has begun."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from app.domain.errors import ConfigurationError
+from app.runtime import log
+
+
+def run_alone(role: str, read: Callable[[], Any], build: Callable[[Any], Callable[[threading.Event], object]]) -> int:
+    """Work until SIGTERM or Ctrl-C; the exit code. read: app.config.settings. build: makes of the settings what works until
+    its event is set."""
+    try:
+        chosen = read()
+    except ConfigurationError as fault:
+        print(fault.message, file=sys.stderr)  # noqa: T201 - there is no log without settings
+        return 1
+    log.configure(chosen, role)
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    work = build(chosen)
+    (chosen.state_dir / f"{role}.pid").write_text(str(os.getpid()))  # whoever waits for this process looks here
+    work(ended)
+    return 0
