@@ -33,6 +33,21 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What a rule strategy says of a symbol after its newest completed bar.
+
+    score: -1..1 (see `app.strategies.strategy`); compared with the thresholds as it is, whatever the price does since.
+    votes: the columns behind it, by name. as_of: when that bar became known. source: the strategy and its parameters.
+    """
+
+    symbol: str
+    score: float
+    votes: Mapping[str, float]
+    as_of: datetime
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoForecast:
     """Why a symbol has no forecast. code: machine-readable (model_missing, model_corrupt, model_foreign,
     model_incompatible, model_from_future, too_few_bars, not_finite, not_scripted)."""

@@ -1,0 +1,1 @@
+"""Strategies: what to make of bars. One file each; the catalog lists them."""
