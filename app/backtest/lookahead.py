@@ -189,7 +189,7 @@ def futures(bars: Bars, at: datetime, wanted: Sequence[str] = CHEAP) -> Iterator
 
 def instants(bars: Bars, *, first: int, count: int, seed: int = 7) -> list[datetime]:
     """`count` instants at which at least `first` bars were known and some were not, spread over the bars: half of them when a
-    bar has just become known, half while the next one is under way. Fewer where the bars do not suffice."""
+    bar has just become known, half a second before the next one is. Fewer where the bars do not suffice."""
     known = np.unique(np.concatenate([series.known_at for series in bars.values()])) if bars else np.empty(0, dtype=np.int64)
     first = max(1, first)
     if len(known) <= first + 1:
@@ -197,8 +197,9 @@ def instants(bars: Bars, *, first: int, count: int, seed: int = 7) -> list[datet
     draw = np.random.default_rng(seed)
     edges = np.linspace(first, len(known) - 1, count + 1).astype(int)
     picked = sorted({int(draw.integers(low, max(low + 1, high))) for low, high in pairwise(edges)})
+    # The newest lies inside a bar: there a bar under way can be taken for a finished one.
     return [
-        datetime.fromtimestamp(int(known[i - 1]) + (0 if number % 2 else int(known[i] - known[i - 1]) // 2), UTC)
+        datetime.fromtimestamp(int(known[i - 1] if (len(picked) - number) % 2 == 0 else known[i] - 1), UTC)
         for number, i in enumerate(picked)
     ]
 
