@@ -11,25 +11,15 @@ from app.domain.audit import Break, Event, Head
 from app.domain.audit_book import AuditedBook
 from app.domain.bar import BarSeries
 from app.domain.records import BacktestRecord, Lease, OutboxMessage, TaskRecord
-from app.domain.research import OptimizerResult, ResearchChunk, ResearchRun, RunState
-from app.storage import (
-    audit_reader,
-    backtests,
-    bars,
-    builds,
-    leases,
-    migrations,
-    optimizer_results,
-    outbox,
-    redeliveries,
-    research_runs,
-    task_records,
-)
+from app.storage import audit_reader, backtests, bars, builds, leases, migrations, outbox, redeliveries, task_records
+from app.storage.research_ledger import ResearchLedger
+from app.storage.run_ledger import RunLedger
 from app.storage.trading_ledger import TradingLedger
 
 
-class DatabaseService(TradingLedger):
-    """The ledger's order path (see `TradingLedger`) and what is kept beside it: bars, backtests, tasks, messages.
+class DatabaseService(TradingLedger, ResearchLedger, RunLedger):
+    """The ledger's order path (see `TradingLedger`), trials and verdicts (see `ResearchLedger`), and what is kept beside
+    them: bars, backtests, tasks, messages.
 
     Unknown ids raise NotFound, forbidden changes Conflict, trouble with the database itself StorageUnavailable.
     """
@@ -92,61 +82,6 @@ class DatabaseService(TradingLedger):
     def backtest(self, backtest_id: str) -> BacktestRecord:
         """One backtest with everything."""
         return self._db.read(lambda c: backtests.one(c, backtest_id))
-
-    # --- research
-
-    def create_run(
-        self, run_id: str, *, kind: str, request: Mapping[str, Any], dataset: str, chunks: Sequence[Mapping[str, Any]]
-    ) -> None:
-        """Notes a run of research and its chunks. One that is noted already stays as it is."""
-        now = self._clock.now()
-        self._db.write(
-            lambda c: research_runs.create(c, run_id, kind=kind, request=request, dataset=dataset, chunks=chunks, at=now)
-        )
-
-    def lease_chunk(
-        self, run_id: str, *, owner: str, patience: timedelta, is_alive: Callable[[str], bool]
-    ) -> ResearchChunk | None:
-        """A chunk that nobody works on, None when there is none now."""
-        now = self._clock.now()
-        return self._db.write(
-            lambda c: research_runs.lease(c, run_id, owner=owner, now=now, patience=patience, is_alive=is_alive)
-        )
-
-    def renew_chunk(self, run_id: str, number: int, *, owner: str) -> bool:
-        """Whether `owner` may go on with it."""
-        return self._db.write(lambda c: research_runs.renew(c, run_id, number, owner=owner, now=self._clock.now()))
-
-    def keep_chunk(self, run_id: str, number: int, result: Mapping[str, Any]) -> bool:
-        """It is done; whether it was not before."""
-        return self._db.write(lambda c: research_runs.keep(c, run_id, number, result))
-
-    def end_run(
-        self, run_id: str, state: RunState, *, result: Mapping[str, Any] | None = None, error: str | None = None
-    ) -> bool:
-        """The run is over; whether it was not before."""
-        now = self._clock.now()
-        return self._db.write(lambda c: research_runs.end(c, run_id, state, at=now, result=result, error=error))
-
-    def chunk_results(self, run_id: str) -> list[dict[str, Any] | None]:
-        """What came of each chunk, None where it is not done."""
-        return self._db.read(lambda c: research_runs.results(c, run_id))
-
-    def research_run(self, run_id: str) -> ResearchRun:
-        """One run with its result."""
-        return self._db.read(lambda c: research_runs.one(c, run_id))
-
-    def research_runs(self, limit: int = 50, kind: str | None = None) -> list[ResearchRun]:
-        """Newest first, without results."""
-        return self._db.read(lambda c: research_runs.listing(c, limit=limit, kind=kind))
-
-    def save_optimizer_results(self, run_id: str, results: Sequence[OptimizerResult]) -> None:
-        """The best sets that a search found, in place of any it had."""
-        self._db.write(lambda c: optimizer_results.save(c, run_id, results))
-
-    def optimizer_results(self, limit: int = 50, *, only_best: bool = False) -> list[OptimizerResult]:
-        """Newest first."""
-        return self._db.read(lambda c: optimizer_results.listing(c, limit=limit, only_best=only_best))
 
     # --- the audit log
 

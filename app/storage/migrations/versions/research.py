@@ -10,7 +10,7 @@ from app.domain.research import ChunkState, RunState
 from app.storage.columns import Instant, Json, Word, Words
 
 revision = "research"
-down_revision = "build"
+down_revision = "trials"
 branch_labels = None
 depends_on = None
 
