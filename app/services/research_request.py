@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from app.config import is_symbol
 from app.domain.errors import InvalidInput
@@ -39,7 +39,7 @@ class ResearchRequest(BaseModel):
     start: date | None = None
     end: date | None = None
     capital: float = Field(100_000.0, gt=0, le=1e12, allow_inf_nan=False)
-    fraction: Fraction = 1.0
+    fraction: Fraction = 0.95
     slippage_bps: Bps = 2.0
     commission_bps: Bps = 0.0
     commission_per_share: Money = 0.0
@@ -98,6 +98,8 @@ class OptimizeRequest(Parts):
     trials: int = Field(100, ge=1, le=10_000)
     seconds: float = Field(0.0, ge=0, le=864_000, allow_inf_nan=False)
     seed: int = Field(7, ge=0, lt=2**31)
+    study: str = Field("", max_length=100, description="Name in the journal; set when a run begins.")
+    began_at: AwareDatetime | None = Field(None, description="Set when a run begins.")
 
 
 class WalkForwardRequest(ResearchRequest):
