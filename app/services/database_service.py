@@ -18,10 +18,11 @@ from app.domain.records import BacktestRecord, Lease, OutboxMessage, TaskRecord
 from app.storage import audit_reader, backtests, bars, builds, leases, migrations, outbox, redeliveries, task_records
 from app.storage.database import StorageUnavailable
 from app.storage.research_ledger import ResearchLedger
+from app.storage.run_ledger import RunLedger
 from app.storage.trading_ledger import TradingLedger
 
 
-class DatabaseService(TradingLedger, ResearchLedger):
+class DatabaseService(TradingLedger, ResearchLedger, RunLedger):
     """The ledger's order path (see `TradingLedger`), trials and verdicts (see `ResearchLedger`), and what is kept beside
     them: bars, backtests, tasks, messages.
 
