@@ -126,7 +126,7 @@ class DivergenceService:
             first = next(one for one in found.differences if one.is_decision)
             self._database.enqueue_alert(
                 KIND,
-                f"{found.differing_decisions} of {found.decisions} decisions of {report.last} come out otherwise when made again. "
+                f"{found.differing_decisions} of {found.decisions} decisions of {report.last} come out otherwise, made again. "
                 f"The first: {first.symbol} in {first.cycle_id}, {first.cause.value}: live {first.live}, again {first.again}",
             )
         return report

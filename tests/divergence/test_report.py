@@ -73,9 +73,8 @@ class ScriptOfEachDay:
         self._changed = changed or {}
 
     def forecast(self, bars: Any, at: Any) -> Any:
-        made = scripted(self._directory, script_of(at.date(), last=(at.date(), at.hour, at.minute) == (LAST, 15, 40))).forecast(
-            bars, at
-        )
+        is_last = (at.date(), at.hour, at.minute) == (LAST, 15, 40)
+        made = scripted(self._directory, script_of(at.date(), last=is_last)).forecast(bars, at)
         changed = {s: n for s, n in self._changed.items() if isinstance(made.get(s), Forecast)}
         return made | {s: replace(made[s], daily_return=n) for s, n in changed.items()}
 
