@@ -9,6 +9,7 @@ from app.domain.audit import FIELDS
 from app.domain.order import OrderType, Purpose, Side, TimeInForce
 from app.domain.order_state import OrderState
 from app.domain.records import CycleState, IntentOrigin, TaskState
+from app.domain.verdict import Level
 from app.storage.columns import ExactDecimal, Instant, Json, Word, Words
 
 METADATA = MetaData(
@@ -307,6 +308,69 @@ BACKTESTS = Table(
     Column("params", Json, nullable=False),
     Column("performance", Json, nullable=False),
     Column("result", Json, nullable=False),
+)
+
+# symbols: apart by spaces. start: the first bar's label; end: when the last was known.
+DATA_SETS = Table(
+    "data_sets",
+    METADATA,
+    Column("digest", Words, primary_key=True),
+    Column("symbols", Words, nullable=False),
+    Column("timeframe", Words, nullable=False, index=True),
+    Column("start", Instant, nullable=False),
+    Column("end", Instant, nullable=False),
+)
+
+# Every configuration evaluated on a data set, as `app.domain.trial.Trial` names it.
+TRIALS = Table(
+    "trials",
+    METADATA,
+    Column("trial_id", Words, primary_key=True),
+    Column("dataset", Words, ForeignKey("data_sets.digest"), nullable=False),
+    Column("configuration", Words, nullable=False),
+    Column("strategy", Words, nullable=False),
+    Column("values", Json, nullable=False),
+    Column("setup", Json, nullable=False),
+    Column("source", Words, nullable=False),
+    Column("evaluated_at", Instant, nullable=False),
+    Column("observations", Integer, nullable=False),
+    Column("mean", Double, nullable=False),
+    Column("deviation", Double, nullable=False),
+    Column("skewness", Double, nullable=False),
+    Column("kurtosis", Double, nullable=False),
+    Column("sharpe_ratio", Double, nullable=False),
+    Column("t_statistic", Double, nullable=False),
+    Column("figures", Json, nullable=False),
+    Index("ix_trials_dataset_strategy", "dataset", "strategy"),
+)
+
+# settings: `app.domain.trial.settings_key` of strategy and values.
+VERDICTS = Table(
+    "verdicts",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("settings", Words, nullable=False, index=True),
+    Column("strategy", Words, nullable=False),
+    Column("values", Json, nullable=False),
+    Column("dataset", Words, nullable=False),
+    Column("backtest_id", Words, index=True),
+    Column("trials", Integer, nullable=False),
+    Column("level", Word(Level), nullable=False),
+    Column("checks", Json, nullable=False),
+)
+
+VERDICT_OVERRIDES = Table(
+    "verdict_overrides",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("settings", Words, nullable=False, index=True),
+    Column("strategy", Words, nullable=False),
+    Column("values", Json, nullable=False),
+    Column("last_verdict", Integer, nullable=False),
+    Column("actor", Words, nullable=False),
+    Column("reason", Words, nullable=False),
 )
 
 # owner: a process, as `app.runtime.owner` names it; empty when given back. status: what the owner tells about its work.

@@ -24,7 +24,7 @@ Columns = Mapping[str, Floats]
 class Parameter:
     """A number that a strategy may be given. default, low, high: inclusive bounds, whole numbers for an `int` parameter.
 
-    doc: what it is, with its unit.
+    doc: what it is, with its unit. below: the parameter it must be less than, where there is one.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Parameter:
     low: float
     high: float
     doc: str
+    below: str | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -91,6 +92,10 @@ def checked(strategy: Strategy, given: Values) -> dict[str, float]:
             faults.append(f"{name}: {value} must be a whole number ({parameter.doc})")
         else:
             values[name] = int(value) if parameter.is_whole else float(value)
+    for name, parameter in known.items():
+        other = parameter.below
+        if other is not None and name in values and other in values and not values[name] < values[other]:
+            faults.append(f"{name}: {values[name]} must be less than {other}, which is {values[other]}")
     if faults:
         raise InvalidInput("; ".join(faults), faults=faults)
     return values
