@@ -206,6 +206,8 @@ def _forecasts(answers: Mapping[str, Forecast | Score | NoForecast], at: datetim
                 "last_close": np.array([told.last_close]),
                 "last_close_at": _one(told.last_close_at.isoformat()),
             }
+        elif isinstance(told, Score):
+            columns = {"score": np.array([told.score])}
         else:
             columns = {"refused": _one(told.code)}
         found[symbol] = _row(at, columns)
