@@ -39,6 +39,8 @@ from app.services.reconciliation import Reconciler
 from app.services.risk_manager import RiskManager
 from app.services.trade_updates import TradeUpdates
 from app.services.trading_service import TradingService
+from app.services.trial_ledger import TrialLedger
+from app.services.verdict_service import VerdictService
 from app.storage.audit import Journal
 from app.storage.audit_anchor import Anchor
 from app.storage.database import Database
@@ -63,6 +65,8 @@ class Services:
     database: DatabaseService
     backtests: BacktestService
     optimizer: OptimizerService
+    trials: TrialLedger
+    verdicts: VerdictService
     tasks: CeleryTaskQueue
     notifier: Notifier
     audit: AuditService
@@ -94,6 +98,8 @@ def build(settings: Settings) -> Services:
         policy=settings.policy,
         cycle_seconds=settings.trading_cycle_seconds,
     )
+    trials = TrialLedger(database)
+    verdicts = VerdictService(database, trials, clock)
     backtests = BacktestService(
         database,
         models=ai,
@@ -117,6 +123,8 @@ def build(settings: Settings) -> Services:
         database=database,
         backtests=backtests,
         optimizer=OptimizerService(params),
+        trials=trials,
+        verdicts=verdicts,
         tasks=CeleryTaskQueue(make_celery(settings), database),
         notifier=Notifier(settings, clock),
         audit=AuditService(database),
