@@ -35,7 +35,7 @@ Integers = npt.NDArray[np.int64]
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
 _compiled = njit(**_OPTIONS)
 OPEN_END, SIGNAL, STOP, TARGET = 0, 1, 2, 3
-_TILE = 4_096  # bars
+_TILE = 2_048  # bars
 _EVERY_ONE = 0x0101010101010101  # the lowest bit of each of eight bytes
 _PLACES = 0x0001020304050607  # times 1 << 8 * k it has k in its highest byte
 

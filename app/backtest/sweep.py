@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import islice
+from queue import SimpleQueue
 from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from app.backtest import kernel
-from app.backtest.kernel import Integers, Terms
+from app.backtest.kernel import Integers, Terms, Votes
 from app.backtest.periods import Year
 from app.backtest.research import Instrument, Setup, instrument, summarise, votes_of
 from app.domain.bar import Floats
@@ -32,7 +33,9 @@ from app.strategies.lines import Crossing, Line
 from app.strategies.strategy import Columns, Strategy, Values
 
 Progress = Callable[[int, int, str], None]
-_BATCH = 16  # sets that a thread does at a time
+_BATCH = 16  # sets that a thread does at a time, each from a score of its own
+# Pairs of lines that a thread does at a time: many, because a line that comes into the cache should serve all its pairs.
+_PAIRS, _VOTES_BYTES = 128, 16 << 20
 _NO_MARKS = np.empty(0, dtype=np.int64)
 _NO_SPOTS, _NO_AMOUNTS = np.empty((0, 4), dtype=np.int64), np.empty((0, 4))
 
@@ -162,7 +165,7 @@ class _Crew:
 
     def __init__(self, pool: ThreadPoolExecutor, threads: int, progress: Callable[[int], None]) -> None:
         self._pool = pool
-        self._ahead = 2 * threads
+        self.threads = threads
         self._progress = progress
         self._done = 0
 
@@ -172,7 +175,7 @@ class _Crew:
         batches = iter(work)
         try:
             while True:
-                waiting.extend((self._pool.submit(do), count) for do, count in islice(batches, self._ahead - len(waiting)))
+                waiting.extend((self._pool.submit(do), count) for do, count in islice(batches, 2 * self.threads - len(waiting)))
                 if not waiting:
                     return
                 first, count = waiting.popleft()
@@ -191,20 +194,22 @@ def _cross(strategy: Crossing, market: Instrument, sets: Sequence[Values], job: 
     order = sorted(range(len(sets)), key=lambda i: (repr(pairs[i][1].key), repr(pairs[i][0].key)))
     bars = Bars(market.known_at, *market.bars[:5])
     most = min(line_bytes // (8 * len(market.place)), len({line.key for pair in pairs for line in pair}))
-    room = np.empty((max(2, most), len(market.place)))
+    lines = np.empty((max(2, most), len(market.place)))
+    batch = max(1, min(_PAIRS, _VOTES_BYTES // market.padded, -(-len(sets) // (4 * crew.threads))))
+    rooms: SimpleQueue[Votes] = SimpleQueue()  # one for each thread
+    for _ in range(crew.threads):
+        rooms.put(np.zeros((batch, market.padded), dtype=np.int8))
     held: dict[Hashable, int] = {}
-    for wanted, members in _rounds(order, pairs, len(room)):
+    for wanted, members in _rounds(order, pairs, len(lines)):
         held = {key: slot for key, slot in held.items() if key in wanted}
-        free = (slot for slot in range(len(room)) if slot not in set(held.values()))
+        free = (slot for slot in range(len(lines)) if slot not in set(held.values()))
         missing = {key: next(free) for key in wanted if key not in held}
-        crew.finish((partial(_draw, wanted[key], bars, room[slot]), 0) for key, slot in missing.items())
+        crew.finish((partial(_draw, wanted[key], bars, lines[slot]), 0) for key, slot in missing.items())
         held |= missing
         slots = np.array([[held[line.key] for line in pairs[i]] for i in members], dtype=np.int64)
         chosen = np.array(members, dtype=np.int64)
-        crew.finish(
-            (partial(_cross_some, job, room, slots[at : at + _BATCH], chosen[at : at + _BATCH]), len(chosen[at : at + _BATCH]))
-            for at in range(0, len(chosen), _BATCH)
-        )
+        parts = [slice(at, at + batch) for at in range(0, len(chosen), batch)]
+        crew.finish((partial(_cross_some, job, lines, slots[part], chosen[part], rooms), len(chosen[part])) for part in parts)
 
 
 def _rounds(
@@ -227,10 +232,11 @@ def _draw(line: Line, bars: Bars, slot: Floats) -> None:
     slot[:] = line.compute(bars)
 
 
-def _cross_some(job: _Job, lines: Floats, slots: Integers, chosen: Integers) -> None:
-    votes = np.zeros((len(chosen), job.market.padded), dtype=np.int8)
+def _cross_some(job: _Job, lines: Floats, slots: Integers, chosen: Integers, rooms: SimpleQueue[Votes]) -> None:
+    votes = rooms.get()  # written anew up to the last bar, and zero behind it
     sums, marked = np.empty((len(chosen), kernel.SUMS)), np.empty((len(chosen), len(job.marks)))
     kernel.cross_all(lines, slots, job.market.bars, job.terms, votes, job.marks, marked, _NO_SPOTS, _NO_AMOUNTS, sums)
+    rooms.put(votes)
     _keep(job, chosen, sums, marked)
 
 
