@@ -1,4 +1,4 @@
-"""The kernel and the engine on the tape of bars as they are: the same trades for the same scores, where no risk rule steps in."""
+"""The kernel and the engine on bars as they are: the same trades for the same scores, where no risk rule steps in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.backtest.research import ENDINGS, Setup, instrument, votes_of
 from app.domain.instrument import Instrument
 from app.domain.order import Purpose, Side
 from app.domain.panel import Panel
-from app.engine.costs import CostModel
+from app.engine.costs import FREE, CostModel
 from app.risk.limits import Policy, RiskLimits
 from tests.backtest.panels import PanelForecasts, random_panel
 from tests.backtest.test_driver import Diary
@@ -75,14 +75,15 @@ def scores(panel: Panel, seed: int, setup: Setup) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("stop", "target", "gaps"), [(0.0, 0.0, 0.02), (0.03, 0.05, 0.0)])
 def test_the_kernel_trades_as_the_engine(seed: int, stop: float, target: float, gaps: float) -> None:
-    """With protective legs on bars that open where the one before closed: the engine sets the legs from the price of its
-    decision, the kernel from that of the fill."""
+    """With protective legs only on bars that open where the one before closed, and without slippage: the engine sets the legs
+    from the price of its decision, the kernel from that of the fill; and where the bar of the fill closes beyond a level, the
+    engine decides to sell at the open at which the legs of the kernel fill."""
     panel, sessions = random_panel(seed, 1, BARS, gaps=gaps)
     if not gaps:
         panel.open[0, 1:] = panel.close[0, :-1]
         panel.high[:], panel.low[:] = np.maximum(panel.high, panel.open), np.minimum(panel.low, panel.open)
     setup = Setup(
-        costs=CostModel(slippage_bps=Decimal(3)), fraction=POSITION * (1.0 - HEADROOM), collar_fraction=COLLAR,
+        costs=FREE if stop else CostModel(slippage_bps=Decimal(3)), collar_fraction=COLLAR, fraction=POSITION * (1 - HEADROOM),
         stop_loss_fraction=stop, take_profit_fraction=target, quantity_step=1.0,
     )  # fmt: skip
     score = scores(panel, seed, setup)
