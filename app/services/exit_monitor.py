@@ -99,7 +99,10 @@ class ExitMonitor:
             self._books.forget()
             return Look(at=clock.now, holdings=len(held))
         self._books.catch_up(resting, held, clock.now)
-        return self._attend(clock, held, risk, flattening=flattening)
+        look = self._attend(clock, held, risk, flattening=flattening)
+        if look.rested or look.sold:
+            self._books.forget()
+        return look
 
     def _attend(self, clock: VenueClock, held: Mapping[str, Position], risk: RiskState | None, *, flattening: bool) -> Look:
         found = _Findings()

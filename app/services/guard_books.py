@@ -66,7 +66,7 @@ class GuardBooks:
         self._compared = seen, now, self._monotonic()
 
     def forget(self) -> None:
-        """The venue has shown something else meanwhile: what it shows next is compared, even if it was seen before."""
+        """The venue shows something else by now, or soon will: what it shows next is compared, even if it was seen before."""
         self._compared = None
 
     def is_lost(self, intent: IntentRecord) -> bool:

@@ -5,11 +5,9 @@ Each figure is printed (`pytest -s`). `make test` takes one round of what fits i
 
 from __future__ import annotations
 
-import os
 import random
-import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -23,20 +21,14 @@ from app.services.protection import GUARD
 from app.storage.database import Database
 from tests.exits.guard_process import PAPER, guard, until
 from tests.exits.guarding import Scene, stage
+from tests.faults.deadlines import LONG, judge
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(900)]
 
-LONG = os.environ.get("FAULTS") == "long"
 ROUNDS = 10 if LONG else 1
 FLAT = [100] * 380
 CHANCE = random.Random(1)
 LOOKS_EVERY_SECONDS = 5.0
-
-
-def judge(what: str, taken: Sequence[float], bound: float = 60.0) -> None:
-    """Prints a figure and fails where a round took longer than the bound; all in seconds."""
-    print(f"{what}: median {statistics.median(taken):.1f} s, worst {max(taken):.1f} s, n {len(taken)}, bound {bound:.0f} s")
-    assert max(taken) <= bound
 
 
 @pytest.fixture
