@@ -11,7 +11,7 @@ from http import HTTPStatus
 import structlog
 
 from app.domain.errors import OutcomeUnknown, Refused, TryAgain, VenueError
-from app.domain.order import Purpose, ValidatedOrder
+from app.domain.order import Purpose, ValidatedOrder, VenueOrder
 from app.domain.order_report import reported_event
 from app.domain.order_state import OrderEvent
 from app.domain.reason import Reason
@@ -124,7 +124,20 @@ class Executor:
             return self._unknown(order.client_order_id, error.message)
         self._database.keep_answer(order.client_order_id, reported_event(answer), venue_order=answer)
         bound.info("order_sent", side=order.side, quantity=str(order.quantity), reason=order.reason, status=answer.status)
+        if order.purpose is Purpose.ENTRY:
+            self._take_back_if_forbidden(answer)
         return "sent"
+
+    def _take_back_if_forbidden(self, entry: VenueOrder) -> None:
+        """Entries were forbidden while this one was on its way: whoever cancels those that rest may have looked too early."""
+        forbidden = self._gate()
+        if forbidden is None:
+            return
+        log.warning("entry_taken_back", client_order_id=entry.client_order_id, reason=forbidden)
+        try:
+            self._venue.cancel(entry.venue_order_id)
+        except VenueError as error:  # the next decision cancels it
+            log.warning("cancel_unclear", client_order_id=entry.client_order_id, error=error.message)
 
     def _refused(self, client_order_id: str, refusal: Refused) -> str:
         """A refusal may mean "you sent that already": the order itself is the proof, not the wording."""

@@ -46,8 +46,8 @@ def ledger(database_file: Path) -> Iterator[DatabaseService]:
 
 
 def at_any_moment() -> None:
-    """Between two looks of the exit monitor."""
-    time.sleep(CHANCE.uniform(0, LOOKS_EVERY_SECONDS))
+    """Between two looks of the exit monitor; in the short form now."""
+    time.sleep(CHANCE.uniform(0, LOOKS_EVERY_SECONDS * LONG))
 
 
 # -- R10: a filled position without protection --------------------------------------------------------------------------
