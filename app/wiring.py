@@ -45,6 +45,8 @@ from app.services.risk_manager import RiskManager
 from app.services.strategy_service import Chosen, StrategyService
 from app.services.trade_updates import TradeUpdates
 from app.services.trading_service import TradingService
+from app.services.trial_ledger import TrialLedger
+from app.services.verdict_service import VerdictService
 from app.storage.audit import Journal
 from app.storage.audit_anchor import Anchor
 from app.storage.database import Database
@@ -72,6 +74,8 @@ class Services:
     database: DatabaseService
     backtests: BacktestService
     optimizer: OptimizerService
+    trials: TrialLedger
+    verdicts: VerdictService
     tasks: CeleryTaskQueue
     notifier: Notifier
     audit: AuditService
@@ -107,6 +111,8 @@ def build(settings: Settings) -> Services:
         strategy=settings.strategy,
         live_bars=_live_bars(settings, chosen, alpaca),
     )
+    trials = TrialLedger(database)
+    verdicts = VerdictService(database, trials, clock)
     backtests = BacktestService(
         database,
         models=ai,
@@ -132,6 +138,8 @@ def build(settings: Settings) -> Services:
         database=database,
         backtests=backtests,
         optimizer=OptimizerService(params),
+        trials=trials,
+        verdicts=verdicts,
         tasks=CeleryTaskQueue(make_celery(settings), database),
         notifier=Notifier(settings, clock),
         audit=AuditService(database),
