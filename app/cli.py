@@ -15,6 +15,7 @@ from rich.table import Table
 from app import __version__
 from app.commands.arguments import Start, Symbols, read_amount, read_date, read_symbols
 from app.commands.audit import audit
+from app.commands.backtests import backtests
 from app.commands.build import build
 from app.commands.console import chosen_settings, errors, out, print_rows, services
 from app.commands.reconcile import reconcile
@@ -36,6 +37,7 @@ cli.add_typer(risk)
 cli.add_typer(audit)
 cli.command()(reconcile)
 cli.add_typer(build)
+cli.add_typer(backtests)
 cli.command()(trials)
 cli.add_typer(verdict)
 cli.command(help=SIMULATOR_HELP)(simulator)
