@@ -14,6 +14,7 @@ from app.commands.console import out, print_rows, services
 from app.domain.errors import InvalidInput
 from app.reports import text
 from app.reports.figures import FIGURES, GROUPS
+from app.reports.verdict import verdict_of
 from app.runtime.whole_file import replace_file
 from app.storage.columns import plain
 
@@ -65,13 +66,7 @@ def show(backtest_id: Id = None, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    out.print(f"[bold]{found['backtest_id']}[/], made {text.minute(found['created_at'])} UTC")
-    table = Table("figure", "value", "meaning", box=None)
-    for title, members in GROUPS.items():
-        table.add_row(f"[bold]{title}[/]", "", "")
-        for figure in members:
-            table.add_row(f"  {figure.label}", figure.of(found["performance"]), f"[dim]{escape(figure.meaning)}[/]")
-    out.print(table)
+    print_figures(found)
 
 
 @backtests.command(epilog="Example: trader backtests report --html report.html --png report.png")
@@ -104,14 +99,27 @@ def compare(ids: Annotated[list[str], typer.Argument(metavar="ID ID...")], as_js
         out.print(f"[bold yellow]no fair comparison:[/] {warning}")
 
 
+def print_figures(stored: dict[str, Any]) -> None:
+    """Verdict and all figures. stored: a backtest as JSON values."""
+    out.print(f"[bold]backtest {stored['backtest_id']}[/], made {text.minute(stored['created_at'])} UTC")
+    verdict = verdict_of((stored.get("result") or {}).get("verdict"))
+    out.print(f"[bold]{verdict.level}[/]: {verdict.headline}" if verdict.checks else verdict.headline)
+    for reason in verdict.reasons:
+        out.print(f"  {escape(reason)}", soft_wrap=True)
+    table = Table("figure", "value", "meaning", box=None)
+    for title, members in GROUPS.items():
+        table.add_row(f"[bold]{title}[/]", "", "")
+        for figure in members:
+            table.add_row(f"  {figure.label}", figure.of(stored["performance"]), f"[dim]{escape(figure.meaning)}[/]")
+    out.print(table)
+
+
 def write_reports(stored: dict[str, Any], *, html: Path | None, png: Path | None) -> None:
     """Write the page, the picture, or both. stored: a backtest as JSON values."""
     from app.reports.html import page
     from app.reports.png import picture
 
-    for path in (html, png):
-        if path is not None and not path.parent.is_dir():
-            raise InvalidInput(f"no such folder: {path.parent}")
+    check_folders(html, png)
     if html is not None:
         replace_file(html, page(stored).encode())
     if png is not None:
@@ -119,6 +127,13 @@ def write_reports(stored: dict[str, Any], *, html: Path | None, png: Path | None
     for path in (html, png):
         if path is not None:
             out.print(f"written: {path}", soft_wrap=True)
+
+
+def check_folders(*files: Path | None) -> None:
+    """Raises InvalidInput for a file whose folder does not exist; before long work, so that none is lost."""
+    for path in files:
+        if path is not None and not path.parent.is_dir():
+            raise InvalidInput(f"no such folder: {path.parent}")
 
 
 def _stored(backtest_id: str | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from app.reports.chart import Block, Chart, Line, Mark, Point, Scale, Tick, nice
 from app.reports.text import day, money, number, parsed, percent, words
 
 BENCHMARK_ROLES = ("benchmark", "other")
+MOST_MARKED = 300  # trades on a price chart, those that gained or lost most
 _LOG_FROM = 4.0  # a curve that grows to so many times its low is read better by ratios
 Result = Mapping[str, Any]
 
@@ -128,12 +129,14 @@ def price(result: Result, symbol: str) -> Chart | None:
         return None
     seconds = [parsed(at).timestamp() for at in known["at"]]
     trades = [trade for trade in result["trades"] if trade["symbol"] == symbol]
+    count, trades = len(trades), sorted(trades, key=lambda trade: -abs(trade["profit"]))[:MOST_MARKED]
+    shown = f"{len(trades)} of {count}" if count > len(trades) else str(count)
     prices = known["close"] + [trade[side] for trade in trades for side in ("entry_price", "exit_price")]
     x, y = Scale(low=seconds[0], high=max(seconds)), spanning(prices, "number")
     line = tuple((x.at(at), 1 - y.at(close)) for at, close in zip(seconds, known["close"], strict=True))
     return Chart(
-        title=f"{symbol}, {len(trades)} trades",
-        summary=f"Closes of {symbol} with {len(trades)} entries and exits.",
+        title=f"{symbol}, {shown} trades",
+        summary=f"Closes of {symbol} with the entries and exits of {shown} trades.",
         x=x,
         y=y,
         x_ticks=time_ticks(x),

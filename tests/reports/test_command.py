@@ -103,6 +103,29 @@ def test_compare(ids: list[str]) -> None:
     assert isinstance(trader("compare", ids[0]).exception, InvalidInput)
 
 
+def test_a_new_backtest_is_shown_and_written(
+    ids: list[str], ledger: DatabaseService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+
+    class Backtests:
+        def run(self, params: dict[str, Any], progress: Any) -> dict[str, Any]:
+            asked.append(params)
+            return {"backtest_id": ids[1]}
+
+    @contextmanager
+    def services() -> Iterator[Any]:
+        yield SimpleNamespace(database=ledger, backtests=Backtests())
+
+    monkeypatch.setattr("app.cli.services", services)
+    html = tmp_path / "report.html"
+    ran = CliRunner().invoke(cli, ["backtest", "--days", "30", "--html", str(html)])
+    assert ran.exit_code == 0 and "WARN: The evidence is not enough" in ran.stdout and "12 closed trades" in ran.stdout
+    assert "Backtest of sma_cross" in html.read_text()
+    nowhere = CliRunner().invoke(cli, ["backtest", "--png", str(tmp_path / "no" / "r.png")])
+    assert isinstance(nowhere.exception, InvalidInput) and len(asked) == 1, "long work for nothing"
+
+
 def test_without_any_backtest(ledger: DatabaseService, monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
     def services() -> Iterator[Held]:
