@@ -9,7 +9,7 @@ from alembic import op
 from app.storage.columns import Words
 
 revision = "bar_blocks"
-down_revision = "trials"
+down_revision = "research"
 branch_labels = None
 depends_on = None
 
