@@ -209,6 +209,20 @@ class Tasks(Answer):
     tasks: list[Record]
 
 
+class Backtests(Answer):
+    """Finished backtests without curves and trades, newest first."""
+
+    backtests: list[Record]
+
+
+class Comparison(Answer):
+    """Backtests side by side, in the order asked for."""
+
+    backtests: list[Record] = Field(description="Figures and verdict of each")
+    differences: dict[str, list[Any]] = Field(description="Parameters that are not the same in all, a value for each")
+    warnings: list[str] = Field(description="Why the figures may not be compared as they stand")
+
+
 class Open(BaseModel):
     """A record whose fields are those of its table."""
 
