@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from app.backtest.tape import DailyTape, Hours, SessionTape
-from app.backtest.trades import RoundTrip, RoundTrips
+from app.backtest.tape import Hours, MarketSession, Tape, cycle_slots
+from app.backtest.trades import RoundTrip, RoundTrips, slippage_of
 from app.backtest.venue import BacktestVenue
 from app.domain.exits import PositionPlan, standing
 from app.domain.forecast import Forecaster
@@ -24,7 +24,6 @@ from app.engine.costs import UNLIMITED, CostModel, Liquidity
 from app.engine.decision import Book, Context, Decision
 from app.engine.ledger import Execution, parts_taken
 from app.engine.recording import Inputs
-from app.engine.view import daily_atr, daily_volatility, market_view, usual_daily_volatility
 from app.risk.limits import Policy, RiskLimits
 
 Progress = Callable[[int, int, str], None]
@@ -79,13 +78,15 @@ class SessionResult:
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """What came of a plan. traded_value: sum of quantity * price over all fills. refused: orders the venue refused."""
+    """What came of a plan. traded_value: sum of quantity * price over all fills. slippage: the constant part
+    of it, currency. refused: orders the venue refused."""
 
     plan: Plan
     sessions: list[SessionResult] = field(default_factory=list)
     fills: int = 0
     traded_value: Decimal = Decimal(0)
     commissions: Decimal = Decimal(0)
+    slippage: Decimal = Decimal(0)
     round_trips: list[RoundTrip] = field(default_factory=list)
     open_positions: int = 0
     decisions: int = 0
@@ -98,18 +99,12 @@ class Run:
 
 def slots(hours: Hours, grain: Grain, cycle_seconds: int) -> Iterator[datetime]:
     """The decision instants of a session: one cycle after the open, then every cycle, before the close."""
-    step = timedelta(seconds=cycle_seconds)
-    at = hours.opens_at + step
-    while at < hours.closes_at:
-        yield at
-        if grain is Grain.SESSION:
-            return
-        at += step
+    return cycle_slots(hours, cycle_seconds, once=grain is Grain.SESSION)
 
 
 def run(
     plan: Plan,
-    tape: DailyTape,
+    tape: Tape,
     forecaster: Forecaster,
     *,
     progress: Progress = lambda _done, _total, _message: None,
@@ -123,7 +118,7 @@ def run(
 
 
 class _Driver:
-    def __init__(self, plan: Plan, tape: DailyTape, forecaster: Forecaster, observer: Observer | None) -> None:
+    def __init__(self, plan: Plan, tape: Tape, forecaster: Forecaster, observer: Observer | None) -> None:
         self._plan, self._tape, self._forecaster, self._observer = plan, tape, forecaster, observer
         instruments = {symbol: plan.rules_of(symbol) for symbol in plan.symbols}
         self._venue = BacktestVenue(cash=plan.capital, costs=plan.costs, instruments=instruments, liquidity=plan.liquidity)
@@ -132,9 +127,6 @@ class _Driver:
         self._run = Run(plan=plan)
         self._trips = RoundTrips()
         self._since: list[Execution] = []
-        self._volatility: dict[str, float] = {}  # of the bars known before the session
-        self._usual_volatility: dict[str, float] = {}
-        self._atr: dict[str, float] = {}
         self._plans: dict[str, PositionPlan] = {}
 
     def run(self, progress: Progress) -> Run:
@@ -148,12 +140,9 @@ class _Driver:
         self._run.risk = self._risk
         return self._run
 
-    def _trade(self, session: SessionTape) -> None:
+    def _trade(self, session: MarketSession) -> None:
         self._venue.open_session(session)
-        self._volatility = {symbol: daily_volatility(bars) for symbol, bars in session.known.items()}
-        self._usual_volatility = {symbol: usual_daily_volatility(bars) for symbol, bars in session.known.items()}
-        self._atr = {symbol: daily_atr(bars) for symbol, bars in session.known.items()}
-        for at in slots(session.hours, self._plan.grain, self._plan.cycle_seconds):
+        for at in session.decisions(self._plan.cycle_seconds, once=self._plan.grain is Grain.SESSION):
             self._match(at)
             self._decide(session, at)
         self._match(session.hours.closes_at)
@@ -174,11 +163,12 @@ class _Driver:
             self._run.fills += 1
             self._run.traded_value += fill.quantity * fill.price
             self._run.commissions += fill.commission
+            self._run.slippage += slippage_of(execution, self._plan.costs)
             self._trips.book(execution)
             self._since.append(execution)
             self._plans |= parts_taken(self._plans, execution)
 
-    def _decide(self, session: SessionTape, at: datetime) -> None:
+    def _decide(self, session: MarketSession, at: datetime) -> None:
         from app.engine.decide import decide  # the compiled rules weigh 100 MB: only a process that decides loads them
 
         inputs = self._inputs(session, at)
@@ -199,20 +189,10 @@ class _Driver:
             self._observer(inputs, decision, self._since)
         self._since = []
 
-    def _inputs(self, session: SessionTape, at: datetime) -> Inputs:
+    def _inputs(self, session: MarketSession, at: datetime) -> Inputs:
         plan = self._plan
-        bars = {symbol: session.known[symbol] for symbol in plan.symbols if symbol in session.known}
-        view = market_view(
-            decided_at=at,
-            symbols=plan.symbols,
-            snapshots={symbol: session.snapshot(symbol, at) for symbol in bars},
-            bars=bars,
-            forecasts=self._forecaster.forecast(bars, at),
-            is_open=True,
-            volatility=self._volatility,
-            usual_volatility=self._usual_volatility,
-            atr=self._atr,
-        )
+        forecasts = self._forecaster.forecast(session.history(plan.symbols, at), at)
+        view = session.view(plan.symbols, at, forecasts)
         context = Context(
             account_id=plan.account_id, strategy=plan.strategy, cycle_id=plan.cycle_name(at), instruments=self._instruments
         )

@@ -3,8 +3,8 @@
 It keeps the simulated exchange's rules for the orders that a decision makes: bracket entries good till cancelled, whose
 legs are held until the entry has filled whole and then cancel each other, pairs of exits that do so at once, stops moved while
 they rest, and market exits for the day. What a partial fill
-leaves goes on from the next minute, with legs both legs' quantity; an entry that ends partly filled takes its legs along.
-Nothing fills in a minute that began before the order was accepted; an execution is stamped with the end of its minute.
+leaves goes on from the next bar, with legs both legs' quantity; an entry that ends partly filled takes its legs along.
+Nothing fills in a bar that began before the order was accepted; an execution is stamped with the end of its bar.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import TypedDict
 
-from app.backtest.tape import MINUTE, SessionTape
+from app.backtest.tape import MarketSession
 from app.domain.instrument import Instrument
 from app.domain.order import Fill, Order, OrderClass, OrderType, Purpose, Side, TimeInForce
 from app.domain.portfolio import Portfolio
@@ -29,12 +29,12 @@ from app.engine.matching import FRESH, FirstExit, FirstFill, Progress, Terms, fi
 _CENT = Decimal("0.01")
 _ZERO = Decimal(0)
 PROFIT, STOP = "take_profit", "stop_loss"
-_Event = tuple[int, int, str, Decimal, Decimal]  # minute of the session, sequence of the order, its id, price, quantity
+_Event = tuple[int, int, str, Decimal, Decimal]  # bar of the session, sequence of the order, its id, price, quantity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resting(Terms):
-    """An order at the venue. quantity: what is left of it after `executions`. progress: what matching remembers of the minutes
+    """An order at the venue. quantity: what is left of it after `executions`. progress: what matching remembers of the bars
     before those it is watched in. leg: take_profit or stop_loss of the entry or pair `parent`; those of an entry are held until
     it has filled. drawn_as: names it in the draw for partial fills."""
 
@@ -87,9 +87,9 @@ class BacktestVenue:
         self._open: dict[str, Resting] = {}
         self._released: set[str] = set()  # entries that filled, whose legs work from then on
         self._events: list[_Event] = []
-        self._since: dict[str, int] = {}  # by family, the minute of this session from which it is watched
+        self._since: dict[str, int] = {}  # by family, the bar of this session from which it is watched
         self._sequence = 0
-        self._tape: SessionTape | None = None
+        self._tape: MarketSession | None = None
 
     @property
     def portfolio(self) -> Portfolio:
@@ -127,7 +127,7 @@ class BacktestVenue:
             prices[symbol] = self._instruments[symbol].price_nearest(price) if known else position.average_entry_price
         return self.portfolio.mark(prices)
 
-    def open_session(self, tape: SessionTape) -> None:
+    def open_session(self, tape: MarketSession) -> None:
         """Begin a session with the orders that outlived the night."""
         self._tape, self._events, self._since = tape, [], {}
         self.ledger = roll(self.ledger, tape.hours.day.isoformat())
@@ -148,7 +148,7 @@ class BacktestVenue:
         if order.order_class is OrderClass.OCO:
             self._released.add(name)
             resting = self._open[leg_id(name, PROFIT)]
-        self._watch(resting, self._require_tape().minute_of(at))
+        self._watch(resting, self._require_tape().steps_by(at))
         return None
 
     def move_stop(self, client_order_id: str, stop_price: Decimal, at: datetime) -> bool:
@@ -163,7 +163,7 @@ class BacktestVenue:
         names = {leg_id(order.parent, leg) for leg in (PROFIT, STOP)}
         self._events = [event for event in self._events if event[2] not in names]
         heapq.heapify(self._events)
-        self._watch(self._open[leg_id(order.parent, PROFIT)], self._require_tape().minute_of(at))
+        self._watch(self._open[leg_id(order.parent, PROFIT)], self._require_tape().steps_by(at))
         return True
 
     def cancel(self, client_order_id: str) -> bool:
@@ -177,33 +177,40 @@ class BacktestVenue:
         return True
 
     def advance(self, to: datetime) -> list[Execution]:
-        """Everything that filled in the minutes complete by `to`, in time order."""
-        end, executions = self._require_tape().minute_of(to), []
+        """Everything that filled in the bars complete by `to`, in time order. At the close day orders end."""
+        end, executions = self._require_tape().steps_by(to), []
         while self._events and self._events[0][0] < end:
-            minute, _, client_order_id, price, quantity = heapq.heappop(self._events)
+            step, _, client_order_id, price, quantity = heapq.heappop(self._events)
             order = self._open.get(client_order_id)
-            execution = self._fill(order, price, quantity, minute) if order else None
+            execution = self._fill(order, price, quantity, step) if order else None
             if execution:
                 executions.append(execution)
+        if to >= self._require_tape().hours.closes_at:
+            self._expire()
         return executions
 
     def close_session(self) -> Decimal:
-        """Expire day orders; the equity at the close."""
-        for order in [o for o in self._open.values() if o.time_in_force is TimeInForce.DAY]:
-            del self._open[order.client_order_id]
+        """The equity at the close."""
+        self._expire()
         for order in [o for o in self._open.values() if o.parent is None or o.parent in self._released]:
-            self._remember(order, self._require_tape().minutes)
+            self._remember(order, self._require_tape().steps)
         self.previous_close_equity = self.equity(self._require_tape().hours.closes_at)
         return self.previous_close_equity
 
-    def _fill(self, order: Resting, price: Decimal, quantity: Decimal, minute: int) -> Execution | None:
+    def _expire(self) -> None:
+        """End the day orders; one accepted at the close is of the next session."""
+        closes_at = self._require_tape().hours.closes_at
+        for order in [o for o in self._open.values() if o.time_in_force is TimeInForce.DAY and o.accepted_at < closes_at]:
+            del self._open[order.client_order_id]
+
+    def _fill(self, order: Resting, price: Decimal, quantity: Decimal, step: int) -> Execution | None:
         if order.side is Side.BUY and quantity * price > self._free_cash() + order.reserved_cash:
             self.cancel(order.client_order_id)
             return None
-        execution = self._execution(order, price, quantity, minute)
+        execution = self._execution(order, price, quantity, step)
         self.ledger = book(self.ledger, [execution])
         if quantity < order.quantity:
-            self._reduce(order, order.quantity - quantity, minute)
+            self._reduce(order, order.quantity - quantity, step)
         elif order.parent is not None:
             for leg in (PROFIT, STOP):
                 self._open.pop(leg_id(order.parent, leg), None)
@@ -212,10 +219,10 @@ class BacktestVenue:
             del self._open[order.client_order_id]
             if profit := self._open.get(leg_id(order.client_order_id, PROFIT)):
                 self._released.add(order.client_order_id)
-                self._watch(profit, minute + 1)
+                self._watch(profit, step + 1)
         return execution
 
-    def _execution(self, order: Resting, price: Decimal, quantity: Decimal, minute: int) -> Execution:
+    def _execution(self, order: Resting, price: Decimal, quantity: Decimal, step: int) -> Execution:
         fill = Fill(
             execution_id=f"{order.client_order_id}-{order.executions + 1}",
             venue_order_id=order.client_order_id,
@@ -223,23 +230,23 @@ class BacktestVenue:
             side=order.side,
             quantity=quantity,
             price=price,
-            filled_at=self._require_tape().hours.opens_at + (minute + 1) * MINUTE,
+            filled_at=self._require_tape().ended_at(step),
             commission=self._costs.commission(quantity, price),
         )
         return Execution(fill=fill, client_order_id=order.client_order_id, purpose=order.purpose, reason=order.reason)
 
-    def _reduce(self, order: Resting, left: Decimal, minute: int) -> None:
-        """After a partial fill in `minute`: both legs of a pair, or the order, go on with what is left."""
+    def _reduce(self, order: Resting, left: Decimal, step: int) -> None:
+        """After a partial fill in bar `step`: both legs of a pair, or the order, go on with what is left."""
         self._open[order.client_order_id] = replace(order, executions=order.executions + 1)
         members = [order.client_order_id] if order.parent is None else [leg_id(order.parent, leg) for leg in (PROFIT, STOP)]
         for name in members:
             self._open[name] = replace(self._open[name], quantity=left)
-            self._remember(self._open[name], minute + 1)
-        self._watch(self._open[members[0]], minute + 1)
+            self._remember(self._open[name], step + 1)
+        self._watch(self._open[members[0]], step + 1)
 
     def _remember(self, order: Resting, end: int) -> None:
-        """Keep what the minutes before `end` did to `order`, of those it was watched in."""
-        path, since = self._require_tape().paths.get(order.symbol), self._since.get(order.family)
+        """Keep what the bars before `end` did to `order`, of those it was watched in."""
+        path, since = self._require_tape().path(order.symbol), self._since.get(order.family)
         if path is None or since is None:
             return
         progress = follow(order, path, since, end=end, progress=order.progress)
@@ -248,7 +255,7 @@ class BacktestVenue:
 
     def _watch(self, order: Resting, first: int) -> None:
         """Find when `order`, or the pair of legs whose take-profit it is, fills in the rest of this session."""
-        path = self._require_tape().paths.get(order.symbol)
+        path = self._require_tape().path(order.symbol)
         if path is None or (order.parent is not None and (order.leg != PROFIT or order.parent not in self._released)):
             return
         self._since[order.family] = first
@@ -338,7 +345,7 @@ class BacktestVenue:
         self._sequence += 1
         return self._sequence
 
-    def _require_tape(self) -> SessionTape:
+    def _require_tape(self) -> MarketSession:
         if self._tape is None:
             raise RuntimeError("open_session comes first")
         return self._tape

@@ -173,7 +173,7 @@ def test_no_piece_takes_more_than_its_share(capped: tuple[Plan, Run, Diary]) -> 
         session = tape.session(number)
         for (_, symbol, at), quantity in taken.items():
             if hours.opens_at < at <= hours.closes_at:
-                volume = session.paths[symbol].volume[session.minute_of(at) - 1]
+                volume = session.paths[symbol].volume[session.steps_by(at) - 1]
                 assert quantity <= D(repr(float(volume))) * D("0.0004")
 
 
