@@ -21,6 +21,7 @@ from app.commands.reconcile import reconcile
 from app.commands.risk import risk
 from app.commands.simulator import HELP as SIMULATOR_HELP
 from app.commands.simulator import simulator
+from app.commands.strategy import strategy
 from app.commands.trials import trials, verdict
 from app.domain.errors import AlphaTraderError, InvalidInput, TryAgain
 
@@ -36,6 +37,7 @@ cli.add_typer(risk)
 cli.add_typer(audit)
 cli.command()(reconcile)
 cli.add_typer(build)
+cli.add_typer(strategy)
 cli.command()(trials)
 cli.add_typer(verdict)
 cli.command(help=SIMULATOR_HELP)(simulator)

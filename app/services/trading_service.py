@@ -31,12 +31,13 @@ from app.runtime.calendar import midnight_new_york, session_day
 from app.runtime.owner import is_alive, this_process
 from app.runtime.stopwatch import Stopwatch
 from app.services.alpaca_service import AlpacaService
-from app.services.collector import Collector
+from app.services.collector import Collector, LiveBars
 from app.services.database_service import DatabaseService
 from app.services.execution import Execution, Executor
 from app.services.reconciliation import Reconciled, Reconciler, Trigger
 from app.services.risk_manager import RiskManager
 from app.services.risk_status import READINGS
+from app.strategies.catalog import MODEL_DRIVEN
 
 log = structlog.get_logger()
 
@@ -68,8 +69,11 @@ class TradingService:
         limits: RiskLimits,
         policy: Policy,
         cycle_seconds: int,
+        strategy: str = MODEL_DRIVEN,
+        live_bars: LiveBars | None = None,
         version: str = __version__,
     ) -> None:
+        """strategy: its name, part of every order's id. live_bars: see `Collector`."""
         self._venue = venue
         self._risk = risk
         self._database = database
@@ -78,7 +82,14 @@ class TradingService:
         self._cycle_seconds = cycle_seconds
         self._version = version
         self._collector = Collector(
-            venue=venue, forecaster=forecaster, database=database, symbols=symbols, limits=limits, policy=policy
+            venue=venue,
+            forecaster=forecaster,
+            database=database,
+            symbols=symbols,
+            limits=limits,
+            policy=policy,
+            strategy=strategy,
+            live_bars=live_bars,
         )
         self._reconciler = Reconciler(venue=venue, database=database)
         self._executor = Executor(venue=venue, database=database, gate=risk.entries_forbidden)

@@ -14,6 +14,7 @@ from app.domain.bar import BarSeries, Snapshot
 from app.domain.portfolio import Position
 from app.domain.ports import Account, VenueClock
 from app.engine.decision import SymbolRecord
+from app.risk.limits import Policy
 
 
 class Venue(Protocol):
@@ -138,6 +139,8 @@ class Services(Protocol):
 
     @property
     def settings(self) -> Settings: ...  # noqa: D102
+    @property
+    def policy(self) -> Policy: ...  # noqa: D102
     @property
     def alpaca(self) -> Venue: ...  # noqa: D102
     @property

@@ -18,6 +18,7 @@ from app.domain.ports import Account, VenueClock
 from app.domain.reason import Reason
 from app.domain.trading_state import TradingState
 from app.engine.decision import SymbolRecord
+from app.risk.limits import Policy
 from app.services.audit_service import Story, StoryLine
 from app.services.protection import Protection, ProtectionStatus
 
@@ -350,6 +351,10 @@ class FakeServices:
     ai: FakeModels = field(default_factory=FakeModels)
     audit: FakeAudit = field(default_factory=FakeAudit)
     tasks: FakeQueue = field(init=False)
+
+    @property
+    def policy(self) -> Policy:
+        return self.settings.policy
 
     def __post_init__(self) -> None:
         self.tasks = FakeQueue(self.database)
