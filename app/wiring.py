@@ -46,6 +46,7 @@ from app.services.strategy_service import Chosen, StrategyService
 from app.services.trade_updates import TradeUpdates
 from app.services.trading_service import TradingService
 from app.services.trial_ledger import TrialLedger
+from app.services.verdict_gate import VerdictGate
 from app.services.verdict_service import VerdictService
 from app.storage.audit import Journal
 from app.storage.audit_anchor import Anchor
@@ -110,6 +111,12 @@ def build(settings: Settings) -> Services:
         cycle_seconds=settings.trading_cycle_seconds,
         strategy=settings.strategy,
         live_bars=_live_bars(settings, chosen, alpaca),
+        verdicts=VerdictGate(
+            database,
+            strategy=settings.strategy,
+            values=chosen.values if chosen else {},
+            real_money=settings.trading_mode is TradingMode.LIVE,
+        ),
     )
     trials = TrialLedger(database)
     verdicts = VerdictService(database, trials, clock)
@@ -123,6 +130,7 @@ def build(settings: Settings) -> Services:
         cycle_seconds=settings.trading_cycle_seconds,
         history=lambda symbols: {s: bars for s, bars in alpaca.training_bars(symbols)[0].items() if len(bars)},
         calendar=alpaca.calendar,
+        verdicts=verdicts,
     )
     return Services(
         settings=settings,
