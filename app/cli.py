@@ -18,6 +18,7 @@ from app.commands.audit import audit
 from app.commands.build import build
 from app.commands.console import chosen_settings, errors, out, print_rows, services
 from app.commands.reconcile import reconcile
+from app.commands.research import optimize, research, sweep, walk_forward
 from app.commands.risk import risk
 from app.commands.simulator import HELP as SIMULATOR_HELP
 from app.commands.simulator import simulator
@@ -38,6 +39,10 @@ cli.command()(reconcile)
 cli.add_typer(build)
 cli.command()(trials)
 cli.add_typer(verdict)
+cli.command(epilog="Example: trader sweep sma_cross --grid 'fast=5:30:5 slow=40:200:20' --symbols SPY")(sweep)
+cli.command(name="walk-forward", epilog="Example: trader walk-forward rsi --grid 'low=20,25,30 high=55,65,75'")(walk_forward)
+cli.command(epilog="Example: trader optimize sma_cross --bounds 'fast=3:40 slow=20:250' --trials 200 --symbols SPY")(optimize)
+cli.add_typer(research)
 cli.command(help=SIMULATOR_HELP)(simulator)
 
 Data = Annotated[

@@ -28,7 +28,7 @@ from app.learning.splits import Split, windows
 from app.risk.limits import Policy, RiskLimits
 from app.runtime.calendar import TradingCalendar
 from app.services.research import Plain, Progress
-from app.services.research_bench import ResearchBench, Span, each, grid_sets, setup_of, told
+from app.services.research_bench import ResearchBench, Span, each, first_judged, grid_sets, setup_of, told
 from app.services.research_request import WalkForwardRequest, parse
 from app.services.walk_forward import WalkForward, symbol_forecasts
 from app.services.window_account import Account, Judge, Told, named, sessions_of
@@ -292,7 +292,8 @@ def open_job(
 
 def _splits(panel: Panel, asked: WalkForwardRequest) -> list[Split]:
     # What a decision on a bar comes to is known with the bar after it: bars are the clock, and the last decides on nothing.
-    bars = np.arange(len(panel) - 1)
+    judged = first_judged(panel, asked)
+    bars = np.arange(judged, len(panel) - 1)
     found = windows(
         bars,
         bars + 1,
@@ -301,7 +302,7 @@ def _splits(panel: Panel, asked: WalkForwardRequest) -> list[Split]:
         anchored=asked.anchored,
         embargo_seconds=asked.embargo_bars,
     )
-    return [split for split in found if len(split.test) > 1]
+    return [Split(train=split.train + judged, test=split.test + judged) for split in found if len(split.test) > 1]
 
 
 def _days(panel: Panel, span: Span) -> dict[str, str]:
