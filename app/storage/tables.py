@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, MetaData, Table, Text, false
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    false,
+)
 
 from app.domain.activity import ActivityKind
 from app.domain.audit import FIELDS
@@ -36,6 +49,17 @@ BARS = Table(
     Column("close", Double),
     Column("volume", Double),
     sqlite_with_rowid=False,
+)
+
+# Copies of rows of BARS, see `app.storage.bar_blocks`. first, last: timestamps.
+BAR_BLOCKS = Table(
+    "bar_blocks",
+    METADATA,
+    Column("symbol", Words, primary_key=True),
+    Column("timeframe", Words, primary_key=True),
+    Column("first", BigInteger, primary_key=True, autoincrement=False),
+    Column("last", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
 )
 
 CYCLES = Table(
