@@ -143,7 +143,7 @@ def start(url, directory, run_id):
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("kind", ["sweep", "optimize"])
+@pytest.mark.parametrize(("kind", "database_url"), [("sweep", "sqlite"), ("optimize", "postgresql")], indirect=["database_url"])
 def test_a_killed_search_goes_on_and_comes_to_what_an_unbroken_one_does(service, database_url, tmp_path, kind):
     asked = {
         "sweep": SWEEP | {"grid": {"fast": list(range(2, 40)), "slow": list(range(40, 60))}},
