@@ -19,6 +19,7 @@ from app.commands.backtests import Html, Png, backtests, check_folders, print_fi
 from app.commands.build import build
 from app.commands.console import chosen_settings, errors, out, print_rows, services
 from app.commands.reconcile import reconcile
+from app.commands.research import optimize, research, sweep, walk_forward
 from app.commands.risk import risk
 from app.commands.simulator import HELP as SIMULATOR_HELP
 from app.commands.simulator import simulator
@@ -43,6 +44,10 @@ cli.add_typer(strategy)
 cli.add_typer(backtests)
 cli.command()(trials)
 cli.add_typer(verdict)
+cli.command(epilog="Example: trader sweep sma_cross --grid 'fast=5:30:5 slow=40:200:20' --symbols SPY")(sweep)
+cli.command(name="walk-forward", epilog="Example: trader walk-forward rsi --grid 'oversold=20,25,30'")(walk_forward)
+cli.command(epilog="Example: trader optimize sma_cross --bounds 'fast=3:40 slow=20:250' --trials 200 --symbols SPY")(optimize)
+cli.add_typer(research)
 cli.command(help=SIMULATOR_HELP)(simulator)
 
 Data = Annotated[

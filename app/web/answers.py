@@ -223,6 +223,29 @@ class Comparison(Answer):
     warnings: list[str] = Field(description="Why the figures may not be compared as they stand")
 
 
+class ResearchRuns(Answer):
+    """Sweeps, walk-forwards and searches, newest first."""
+
+    runs: list[Record]
+
+
+class HeatMap(Answer):
+    """A figure over one or two parameters, the others held."""
+
+    x: str
+    x_values: list[float]
+    y: str | None
+    y_values: list[float | None]
+    held: dict[str, float]
+    sharpe: list[list[float | None]]
+
+
+class OptimizerResults(Answer):
+    """The best parameter sets of searches, newest first."""
+
+    results: list[Record]
+
+
 class Open(BaseModel):
     """A record whose fields are those of its table."""
 

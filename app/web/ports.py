@@ -124,6 +124,18 @@ class Models(Protocol):
         ...
 
 
+class Research(Protocol):
+    """Runs of sweeps, walk-forwards and searches. Unknown ids raise NotFound."""
+
+    def runs(self, limit: int) -> Sequence[object]: ...  # noqa: D102
+    def run(self, run_id: str) -> object: ...  # noqa: D102
+    def results(self, limit: int) -> Sequence[object]: ...  # noqa: D102
+
+    def cancel(self, run_id: str) -> object:
+        """Nobody works on it any more."""
+        ...
+
+
 class TaskQueue(Protocol):
     """Long work, done elsewhere."""
 
@@ -159,5 +171,7 @@ class Services(Protocol):
     def ai(self) -> Models: ...  # noqa: D102
     @property
     def audit(self) -> Audit: ...  # noqa: D102
+    @property
+    def research(self) -> Research: ...  # noqa: D102
     @property
     def tasks(self) -> TaskQueue: ...  # noqa: D102

@@ -17,6 +17,7 @@ from app.domain.portfolio import Position
 from app.domain.ports import Account, VenueClock
 from app.domain.reason import Reason
 from app.domain.records import BacktestRecord
+from app.domain.research import OptimizerResult, ResearchRun, RunState
 from app.domain.trading_state import TradingState
 from app.engine.decision import SymbolRecord
 from app.risk.limits import Policy
@@ -329,6 +330,37 @@ class FakeModels:
         return [{"symbol": "AAPL", "version": "abc", "trained_through": NOW, "scores": {"mse_ratio": 0.998}}]
 
 
+class FakeResearch:
+    """One sweep that is done."""
+
+    def __init__(self) -> None:
+        heat = {"x": "fast", "x_values": [5.0, 8.0], "y": None, "y_values": [None], "held": {}, "sharpe": [[0.4, NAN]]}
+        best = {"values": {"fast": 5}}
+        self.row = ResearchRun(
+            run_id="r-1", kind="sweep", state=RunState.DONE, request={"strategy": "rsi"}, dataset="d", chunks=2, done=2,
+            result={"best": best, "heat_map": heat}, error=None, created_at=NOW, finished_at=NOW,
+        )  # fmt: skip
+
+    def runs(self, limit: int) -> list[ResearchRun]:
+        return [self.row][:limit]
+
+    def run(self, run_id: str) -> ResearchRun:
+        if run_id != "r-1":
+            raise NotFound(f"no research run {run_id}")
+        return self.row
+
+    def cancel(self, run_id: str) -> ResearchRun:
+        return self.run(run_id)
+
+    def results(self, limit: int) -> list[OptimizerResult]:
+        return [
+            OptimizerResult(
+                run_id="r-1", rank=1, created_at=NOW, strategy="rsi", parameters={"low": 30.0}, total_return=0.02,
+                max_drawdown=0.1, sharpe=0.4, win_rate=None, is_best=True, figures={"train": {"sharpe": 1.0}},
+            )
+        ][:limit]  # fmt: skip
+
+
 class FakeProtection:
     def status(self) -> ProtectionStatus:
         held = Protection(
@@ -360,6 +392,7 @@ class FakeServices:
     database: FakeDatabase = field(default_factory=FakeDatabase)
     ai: FakeModels = field(default_factory=FakeModels)
     audit: FakeAudit = field(default_factory=FakeAudit)
+    research: FakeResearch = field(default_factory=FakeResearch)
     tasks: FakeQueue = field(init=False)
 
     @property
