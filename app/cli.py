@@ -16,7 +16,9 @@ from app import __version__
 from app.commands.arguments import Start, Symbols, read_amount, read_date, read_symbols
 from app.commands.audit import audit
 from app.commands.build import build
+from app.commands.check import check
 from app.commands.console import chosen_settings, errors, out, print_rows, services
+from app.commands.divergence import divergence
 from app.commands.reconcile import reconcile
 from app.commands.risk import risk
 from app.commands.simulator import HELP as SIMULATOR_HELP
@@ -35,6 +37,8 @@ cli = typer.Typer(
 cli.add_typer(risk)
 cli.add_typer(audit)
 cli.command()(reconcile)
+cli.add_typer(check)
+cli.command()(divergence)
 cli.add_typer(build)
 cli.command()(trials)
 cli.add_typer(verdict)

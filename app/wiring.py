@@ -17,8 +17,10 @@ from app.domain.audit import digest
 from app.domain.forecast import Forecaster
 from app.domain.ports import Clock
 from app.learning.scripted import ScriptedForecaster
+from app.marketdata.generator import generate_daily
 from app.notify.notifier import Notifier
 from app.runtime import failpoint
+from app.runtime.calendar import new_york_calendar
 from app.runtime.clock import WallClock
 from app.runtime.owner import is_alive
 from app.runtime.redaction import SHORTEST_SECRET, secrets_of
@@ -27,7 +29,9 @@ from app.services.ai_service import AIService
 from app.services.alpaca_service import AlpacaService
 from app.services.audit_service import AuditService
 from app.services.backtest_service import BacktestService
+from app.services.check_service import CheckService
 from app.services.database_service import DatabaseService
+from app.services.divergence_service import DivergenceService
 from app.services.execution import Executor
 from app.services.exit_monitor import ExitMonitor
 from app.services.exit_orders import ExitOrders
@@ -46,6 +50,7 @@ from app.storage.audit_anchor import Anchor
 from app.storage.database import Database
 from app.storage.model_files import ModelFiles
 from app.storage.param_files import ParamFiles
+from app.strategies.catalog import find
 
 SIMULATED_REQUESTS_PER_MINUTE = 60_000  # our own exchange asks for no restraint
 
@@ -70,6 +75,8 @@ class Services:
     tasks: CeleryTaskQueue
     notifier: Notifier
     audit: AuditService
+    checks: CheckService
+    divergence: DivergenceService
 
     def close(self) -> None:
         """Give back connections."""
@@ -84,7 +91,15 @@ def build(settings: Settings) -> Services:
 
     alpaca = _venue(settings, database, clock)
     params = ParamFiles(settings.params_dir)
-    ai = AIService(ModelFiles(settings.models_dir), params)
+    checks = CheckService(
+        database,
+        find=find,
+        generate=lambda symbols, first, last: generate_daily(7, symbols, new_york_calendar().between(first, last)),
+        watchlist=settings.watchlist,
+        limits=settings.limits,
+        policy=settings.policy,
+    )
+    ai = AIService(ModelFiles(settings.models_dir), params, gate=checks.gate)
     forecaster: Forecaster = ScriptedForecaster(settings.forecasts_file) if settings.forecasts_file else ai
     risk = _risk(settings, database, alpaca, clock)
     trading = TradingService(
@@ -128,6 +143,8 @@ def build(settings: Settings) -> Services:
         tasks=CeleryTaskQueue(make_celery(settings), database),
         notifier=Notifier(settings, clock),
         audit=AuditService(database),
+        checks=checks,
+        divergence=DivergenceService(database=database, venue=alpaca, forecaster=forecaster),
     )
 
 

@@ -84,6 +84,10 @@ class Services(Protocol):
         """OptimizerService."""
 
     @property
+    def divergence(self) -> Any:
+        """DivergenceService."""
+
+    @property
     def tasks(self) -> Any:
         """CeleryTaskQueue."""
 
