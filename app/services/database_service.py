@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
+
+from sqlalchemy import Connection
 
 from app.domain.audit import Break, Event, Head
 from app.domain.audit_book import AuditedBook
 from app.domain.bar import BarSeries
 from app.domain.records import BacktestRecord, Lease, OutboxMessage, TaskRecord
 from app.storage import audit_reader, backtests, bars, builds, leases, migrations, outbox, redeliveries, task_records
+from app.storage.database import StorageUnavailable
 from app.storage.research_ledger import ResearchLedger
+from app.storage.run_ledger import RunLedger
 from app.storage.trading_ledger import TradingLedger
 
 
-class DatabaseService(TradingLedger, ResearchLedger):
+class DatabaseService(TradingLedger, ResearchLedger, RunLedger):
     """The ledger's order path (see `TradingLedger`), trials and verdicts (see `ResearchLedger`), and what is kept beside
     them: bars, backtests, tasks, messages.
 
@@ -64,7 +70,17 @@ class DatabaseService(TradingLedger, ResearchLedger):
     ) -> dict[str, BarSeries]:
         """Bars with start <= timestamp <= end, at most the newest `limit` per symbol; symbols without bars are absent."""
         names = [symbols] if isinstance(symbols, str) else symbols
-        return self._db.read(lambda c: bars.load(c, names, timeframe, start=start, end=end, limit=limit))
+
+        def load(connection: Connection) -> tuple[dict[str, BarSeries], list[str]]:
+            found = bars.load(connection, names, timeframe, start=start, end=end, limit=limit)
+            return found, [s for s in found if limit is None and bars.is_loose(connection, s, timeframe)]
+
+        found, loose = self._db.read(load)
+        with suppress(StorageUnavailable):  # packing only saves time: whoever reads next tries again
+            for symbol in loose:
+                while self._db.write(partial(bars.pack, symbol=symbol, timeframe=timeframe)):
+                    pass
+        return found
 
     def save_backtest(self, params: Mapping[str, Any], performance: Mapping[str, Any], result: Mapping[str, Any]) -> str:
         """Stores a finished backtest; its id."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from app.backtest.lookahead import Answer, Bars, Part, Table
 from app.domain.bar import BarSeries, Floats, Snapshot
-from app.domain.forecast import Forecast, Forecaster, NoForecast
+from app.domain.forecast import Forecast, Forecaster, NoForecast, Score
 from app.domain.instrument import Instrument
 from app.domain.trading_state import Cause, RiskState, TradingState
 from app.engine.decision import Book, Context, Decision
@@ -89,7 +89,7 @@ class _Trained:
             self._made[key] = self._steps.train(bars, at)
         return self._made[key]
 
-    def forecasts(self, bars: Bars, at: datetime) -> dict[str, Forecast | NoForecast]:
+    def forecasts(self, bars: Bars, at: datetime) -> Mapping[str, Forecast | Score | NoForecast]:
         """Of the models trained at `at`, through the product's forecaster."""
         models = {symbol: self.train(series, at) for symbol, series in bars.items()}
         return self._steps.forecaster(_Held(models), _Defaults()).forecast(bars, at)
@@ -195,7 +195,7 @@ def _model(model: TrainedModel, at: datetime) -> Table:
     return _row(at, columns | scores | told)
 
 
-def _forecasts(answers: Mapping[str, Forecast | NoForecast], at: datetime) -> Answer:
+def _forecasts(answers: Mapping[str, Forecast | Score | NoForecast], at: datetime) -> Answer:
     found = {}
     for symbol, told in answers.items():
         if isinstance(told, Forecast):
@@ -206,6 +206,8 @@ def _forecasts(answers: Mapping[str, Forecast | NoForecast], at: datetime) -> An
                 "last_close": np.array([told.last_close]),
                 "last_close_at": _one(told.last_close_at.isoformat()),
             }
+        elif isinstance(told, Score):
+            columns = {"score": np.array([told.score])}
         else:
             columns = {"refused": _one(told.code)}
         found[symbol] = _row(at, columns)

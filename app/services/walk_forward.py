@@ -13,7 +13,7 @@ import numpy as np
 
 from app.domain.bar import BarSeries, Floats
 from app.domain.errors import InvalidInput
-from app.domain.forecast import Forecast, Forecaster, NoForecast
+from app.domain.forecast import Answer, Forecast, Forecaster, NoForecast
 from app.learning.confidence import confidence
 from app.learning.ensemble import fit, predict
 from app.learning.features import MEMORY, feature_matrix
@@ -83,9 +83,9 @@ class OncePerSession:
     def __init__(self, forecaster: Forecaster) -> None:
         self._forecaster = forecaster
         self._key: tuple[int, ...] = ()
-        self._answers: dict[str, Forecast | NoForecast] = {}
+        self._answers: Mapping[str, Answer] = {}
 
-    def forecast(self, bars: Mapping[str, BarSeries], at: datetime) -> dict[str, Forecast | NoForecast]:
+    def forecast(self, bars: Mapping[str, BarSeries], at: datetime) -> Mapping[str, Answer]:
         """As the forecaster behind it."""
         key = tuple(int(series.known_at[-1]) if len(series) else 0 for series in bars.values())
         if key != self._key or bars.keys() != self._answers.keys():

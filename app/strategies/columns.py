@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from app.domain.bar import Floats, Seconds
+from app.domain.bar import BarSeries, Floats, Seconds
 from app.domain.panel import PRICES, Panel
 from app.indicators.window import before
 
@@ -34,7 +34,7 @@ def by_symbol(panel: Panel, compute: Callable[[Bars], dict[str, Floats]]) -> dic
 
     compute: any number of symbols abreast to columns of shape (..., n_bars).
     """
-    there = _there(panel)
+    there = sound(panel)
     whole = there.all(axis=1)
     with np.errstate(all="ignore"):
         if whole.all():
@@ -69,9 +69,9 @@ def crosses(first: Floats, second: Floats) -> Floats:
     return votes(up, down, first, second, first_before, second_before)
 
 
-def _there(panel: Panel) -> Truths:
-    """(n_symbols, n_bars): whether there is a sound bar."""
-    least = np.minimum(np.minimum(panel.open, panel.high), np.minimum(panel.low, panel.close))  # NaN if one of them is
-    greatest = np.maximum(np.maximum(panel.open, panel.high), np.maximum(panel.low, panel.close))
-    sound: Truths = (least > 0.0) & (greatest < np.inf)
-    return sound
+def sound(bars: Panel | BarSeries) -> Truths:
+    """(..., n_bars): whether there is a bar whose prices are finite numbers above zero."""
+    least = np.minimum(np.minimum(bars.open, bars.high), np.minimum(bars.low, bars.close))  # NaN if one of them is
+    greatest = np.maximum(np.maximum(bars.open, bars.high), np.maximum(bars.low, bars.close))
+    there: Truths = (least > 0.0) & (greatest < np.inf)
+    return there

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from app.domain.bar import Floats
 from app.domain.errors import InvalidInput
 from app.domain.exits import ExitPolicy
@@ -73,6 +75,21 @@ class Strategy(Protocol):
         """The row decision: shape (n_symbols, n_bars), each from its own row of columns (and those of the other symbols at
         the same bar, for a strategy that ranks)."""
         ...
+
+
+def evaluated(strategy: Strategy, panel: Panel, values: Values) -> tuple[dict[str, Floats], Floats]:
+    """Columns and score of every bar. Raises InvalidInput for a strategy that answers with other shapes than it must, or with
+    a score beyond -1..1."""
+    columns = strategy.columns(panel, values)
+    for name, column in columns.items():
+        if np.shape(column) != panel.close.shape:
+            raise InvalidInput(f"{strategy.name}: column {name} has shape {np.shape(column)}, not {panel.close.shape}")
+    score = strategy.score(columns, values)
+    if np.shape(score) != panel.close.shape:
+        raise InvalidInput(f"{strategy.name}: the score has shape {np.shape(score)}, not {panel.close.shape}")
+    if (np.abs(score) > 1.0).any():
+        raise InvalidInput(f"{strategy.name}: a score of {score[np.abs(score) > 1.0][0]} is beyond -1..1")
+    return columns, score
 
 
 def checked(strategy: Strategy, given: Values) -> dict[str, float]:

@@ -10,6 +10,7 @@ import pytest
 from app.domain.errors import InvalidInput, NotFound
 from app.domain.panel import PRICES, Panel
 from app.strategies.catalog import CATALOG, find
+from app.strategies.forecasts import ForecastHistory, Hybrid
 from app.strategies.strategy import Parameter, Strategy, checked
 from tests.strategies.panels import walk
 
@@ -33,6 +34,8 @@ def _scaled(parameter: Parameter, factor: float) -> float:
 
 
 def scored(strategy: Strategy, panel: Panel, values: dict[str, float]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    if isinstance(strategy, Hybrid):
+        strategy = strategy.with_forecasts(forecasts_of(panel))
     columns = strategy.columns(panel, values)
     return columns, strategy.score(columns, values)
 
@@ -143,6 +146,20 @@ def test_an_unknown_strategy_is_refused_with_those_near_it() -> None:
         find("sma_crss")
     with pytest.raises(NotFound, match="there are "):
         find("zzz")
+
+
+def forecasts_of(panel: Panel) -> dict[str, ForecastHistory]:
+    """One forecast a bar, each from its own bar alone."""
+    expected = (panel.close * 1000.0) % 7.0 / 100.0 - 0.03
+    return {
+        symbol: ForecastHistory(
+            known_at=panel.known_at[there],
+            target=(panel.close[row] * (1.0 + expected[row]))[there],
+            confidence=((panel.close[row] * 100.0) % 10.0 / 10.0)[there],
+        )
+        for row, symbol in enumerate(panel.symbols)
+        for there in [np.isfinite(panel.close[row])]
+    }
 
 
 def only(panel: Panel, row: int) -> Panel:
