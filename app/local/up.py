@@ -24,7 +24,7 @@ from app.runtime.clock import WallClock
 from app.runtime.venue_time import VenueTime
 from app.services.watchdog import SILENT_CYCLES, Progress
 from app.tasks.learning import night_of
-from app.wiring import uses_models
+from app.wiring import chosen_strategy, uses_models
 
 _TRAINING_ATTEMPTS = 3
 _SILENT_SECONDS = 10.0  # however short the cycles
@@ -39,6 +39,7 @@ class Failed(AlphaTraderError):
 
 def up(chosen: Settings, wish: Wish, terminal: Terminal) -> int:
     """Run the installation until Ctrl-C, SIGTERM, the wished number of cycles or the end of the data; the exit code."""
+    chosen_strategy(chosen)  # a wrong one ends it here, before anything is started
     with Installation(chosen, wish, terminal, at=WallClock().now()) as installation:
         try:
             return _Course(installation, wish, terminal).run()

@@ -142,5 +142,5 @@ def _run(path: Path) -> ModuleType:
 
 
 def _line(path: Path, fault: Exception) -> str:
-    lines = [frame.lineno for frame in traceback.extract_tb(fault.__traceback__) if frame.filename == str(path)]
+    lines = [frame.lineno for frame in traceback.extract_tb(fault.__traceback__) if Path(frame.filename).name == path.name]
     return f" line {lines[-1]}" if lines else ""

@@ -72,11 +72,15 @@ def test_the_catalog_is_listed_and_each_one_shown(tmp_path: Path, monkeypatch: p
         ),
     ],
 )
-def test_a_wrong_file_is_named_with_its_line(text: str, words: str, tmp_path: Path) -> None:
+def test_a_wrong_file_is_named_with_its_line(
+    text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "idea.py").write_text(text)
-    with pytest.raises(InvalidInput, match=r"idea\.py") as refusal:
-        load(tmp_path / "idea.py")
-    assert words in refusal.value.message
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path / "idea.py", Path("idea.py")):
+        with pytest.raises(InvalidInput, match=r"idea\.py") as refusal:
+            load(path)
+        assert words in refusal.value.message
 
 
 def test_only_the_named_file_is_run(tmp_path: Path) -> None:
