@@ -84,6 +84,10 @@ class Services(Protocol):
         """OptimizerService."""
 
     @property
+    def research(self) -> Any:
+        """ResearchService."""
+
+    @property
     def tasks(self) -> Any:
         """CeleryTaskQueue."""
 

@@ -209,6 +209,43 @@ class Tasks(Answer):
     tasks: list[Record]
 
 
+class Backtests(Answer):
+    """Finished backtests without curves and trades, newest first."""
+
+    backtests: list[Record]
+
+
+class Comparison(Answer):
+    """Backtests side by side, in the order asked for."""
+
+    backtests: list[Record] = Field(description="Figures and verdict of each")
+    differences: dict[str, list[Any]] = Field(description="Parameters that are not the same in all, a value for each")
+    warnings: list[str] = Field(description="Why the figures may not be compared as they stand")
+
+
+class ResearchRuns(Answer):
+    """Sweeps, walk-forwards and searches, newest first."""
+
+    runs: list[Record]
+
+
+class HeatMap(Answer):
+    """A figure over one or two parameters, the others held."""
+
+    x: str
+    x_values: list[float]
+    y: str | None
+    y_values: list[float | None]
+    held: dict[str, float]
+    sharpe: list[list[float | None]]
+
+
+class OptimizerResults(Answer):
+    """The best parameter sets of searches, newest first."""
+
+    results: list[Record]
+
+
 class Open(BaseModel):
     """A record whose fields are those of its table."""
 
