@@ -17,7 +17,9 @@ from app.commands.arguments import Start, Symbols, read_amount, read_date, read_
 from app.commands.audit import audit
 from app.commands.backtests import Html, Png, backtests, check_folders, print_figures, write_reports
 from app.commands.build import build
+from app.commands.check import check
 from app.commands.console import chosen_settings, errors, out, print_rows, services
+from app.commands.divergence import divergence
 from app.commands.reconcile import reconcile
 from app.commands.research import optimize, research, sweep, walk_forward
 from app.commands.risk import risk
@@ -39,6 +41,8 @@ cli = typer.Typer(
 cli.add_typer(risk)
 cli.add_typer(audit)
 cli.command()(reconcile)
+cli.add_typer(check)
+cli.command()(divergence)
 cli.add_typer(build)
 cli.add_typer(strategy)
 cli.add_typer(backtests)

@@ -24,6 +24,7 @@ from app.domain.forecast import Forecaster
 from app.domain.ports import Clock
 from app.learning.scripted import ScriptedForecaster
 from app.marketdata.files import load_bars
+from app.marketdata.generator import generate_daily
 from app.notify.notifier import Notifier
 from app.risk.limits import Policy, RiskLimits
 from app.runtime import failpoint
@@ -36,8 +37,10 @@ from app.services.ai_service import AIService
 from app.services.alpaca_service import FORECAST_DAYS, AlpacaService
 from app.services.audit_service import AuditService
 from app.services.backtest_service import BacktestService
+from app.services.check_service import CheckService
 from app.services.collector import LiveBars
 from app.services.database_service import DatabaseService
+from app.services.divergence_service import DivergenceService
 from app.services.execution import Executor
 from app.services.exit_monitor import ExitMonitor
 from app.services.exit_orders import ExitOrders
@@ -93,6 +96,8 @@ class Services:
     tasks: CeleryTaskQueue
     notifier: Notifier
     audit: AuditService
+    checks: CheckService
+    divergence: DivergenceService
 
     def close(self) -> None:
         """Give back connections."""
@@ -109,7 +114,15 @@ def build(settings: Settings) -> Services:
     limits, policy = _rules(settings, chosen)
     alpaca = _venue(settings, database, clock, chosen)
     params = ParamFiles(settings.params_dir)
-    ai = AIService(ModelFiles(settings.models_dir), params)
+    checks = CheckService(
+        database,
+        find=find,
+        generate=lambda symbols, first, last: generate_daily(7, symbols, new_york_calendar().between(first, last)),
+        watchlist=settings.watchlist,
+        limits=settings.limits,
+        policy=settings.policy,
+    )
+    ai = AIService(ModelFiles(settings.models_dir), params, gate=checks.gate)
     forecaster: Forecaster = ScriptedForecaster(settings.forecasts_file) if settings.forecasts_file else ai
     risk = _risk(settings, database, alpaca, clock, limits)
     trading = TradingService(
@@ -165,6 +178,8 @@ def build(settings: Settings) -> Services:
         tasks=CeleryTaskQueue(make_celery(settings), database),
         notifier=Notifier(settings, clock),
         audit=AuditService(database),
+        checks=checks,
+        divergence=DivergenceService(database=database, venue=alpaca, forecaster=forecaster),
     )
 
 

@@ -97,7 +97,7 @@ class Records(Protocol):
     def equity_curve(self, since: datetime | None = None, limit: int = 1000) -> Sequence[object]: ...  # noqa: D102
     def reconciliations(self, limit: int) -> Sequence[object]: ...  # noqa: D102
     def task(self, task_id: str) -> object: ...  # noqa: D102
-    def tasks(self, limit: int) -> Sequence[object]: ...  # noqa: D102
+    def tasks(self, limit: int, kind: str | None = None) -> Sequence[object]: ...  # noqa: D102
     def backtest(self, backtest_id: str) -> BacktestRecord: ...  # noqa: D102
     def backtests(self, limit: int, before: datetime | None = None) -> Sequence[BacktestRecord]: ...  # noqa: D102
 

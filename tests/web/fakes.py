@@ -83,6 +83,35 @@ class TaskRow:
     error: str | None = None
 
 
+DIVERGENCE = TaskRow(
+    id="t-divergence",
+    kind="divergence",
+    state="done",
+    params={},
+    result={
+        "first": "2026-03-05",
+        "last": "2026-03-05",
+        "cycles": 39,
+        "decisions": 1248,
+        "differing_decisions": 0,
+        "agrees": True,
+        "live_gain": "12.50",
+        "backtest_gain": "13.00",
+        "gap": "-0.50",
+        "amounts": {"data": "0", "signal": "0", "risk": "0", "fill": "-0.30", "fee": "-0.20", "timing": "0"},
+        "by_symbol": {"fill": {"AAPL": "-0.30"}, "fee": {"AAPL": "-0.20"}},
+        "correlation": None,
+        "correlation_reached": None,
+        "days": [],
+        "differences": [],
+        "difference_count": 0,
+        "unmatched": [],
+        "unjudged_forecasts": 0,
+        "notes": [],
+    },
+)
+
+
 class FakeVenue:
     """Knows AAPL, MSFT and BRK.B; `fault` makes every call raise it."""
 
@@ -270,8 +299,8 @@ class FakeDatabase:
         except KeyError:
             raise NotFound(f"no task {task_id}", code="unknown_task") from None
 
-    def tasks(self, limit: int) -> list[TaskRow]:
-        return list(self.tasks_by_id.values())[:limit]
+    def tasks(self, limit: int, kind: str | None = None) -> list[TaskRow]:
+        return [DIVERGENCE] if kind == "divergence" else list(self.tasks_by_id.values())[:limit]
 
     def backtest(self, backtest_id: str) -> BacktestRecord:
         if backtest_id == "b-old":

@@ -43,6 +43,7 @@ ROUTES = [
     ("POST", "/api/risk/kill", {"reason": "odd fills"}, 200, answers.Killed),
     ("POST", "/api/risk/enable", {"symbol": "AAPL"}, 200, answers.RiskStatus),
     ("GET", "/api/reconciliation", None, 200, answers.Reconciliation),
+    ("GET", "/api/divergence", None, 200, answers.DivergenceAnswer),
     ("GET", "/api/dashboard/all_data", None, 200, answers.Dashboard),
     ("GET", "/api/test/connection", None, 200, answers.Connection),
     ("GET", "/api/tasks", None, 200, answers.Tasks),
