@@ -72,9 +72,7 @@ def test_the_catalog_is_listed_and_each_one_shown(tmp_path: Path, monkeypatch: p
         ),
     ],
 )
-def test_a_wrong_file_is_named_with_its_line(
-    text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_file_is_named_with_its_line(text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "idea.py").write_text(text)
     monkeypatch.chdir(tmp_path)
     for path in (tmp_path / "idea.py", Path("idea.py")):
