@@ -23,6 +23,7 @@ from app.local.terminal import Terminal, new_york
 from app.runtime.clock import WallClock
 from app.runtime.venue_time import VenueTime
 from app.services.watchdog import SILENT_CYCLES, Progress
+from app.strategies.catalog import MODEL_DRIVEN
 from app.tasks.learning import night_of
 from app.wiring import chosen_strategy, uses_models
 
@@ -90,6 +91,10 @@ class _Course:
         return 0
 
     def _greet(self) -> None:
+        trades = self._here.settings
+        if trades.strategy != MODEL_DRIVEN:
+            given = f" with {trades.strategy_parameters}" if trades.strategy_parameters else ""
+            self._terminal.say(f"trading by {trades.strategy}{given} on {trades.strategy_timeframe} bars")
         run = self._here.run
         if run is None:
             self._terminal.say(f"Alpha Trader, {self._here.settings.trading_mode} mode")
