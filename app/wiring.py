@@ -68,7 +68,7 @@ from app.storage.database import Database
 from app.storage.model_files import ModelFiles
 from app.storage.param_files import ParamFiles
 from app.storage.study_files import study_journal
-from app.strategies.catalog import MODEL_DRIVEN, find
+from app.strategies.catalog import MODEL_DRIVEN
 
 SIMULATED_REQUESTS_PER_MINUTE = 60_000  # our own exchange asks for no restraint
 
@@ -112,11 +112,12 @@ def build(settings: Settings) -> Services:
 
     chosen = chosen_strategy(settings)
     limits, policy = _rules(settings, chosen)
+    strategies = StrategyService(settings.strategies_dir)
     alpaca = _venue(settings, database, clock, chosen)
     params = ParamFiles(settings.params_dir)
     checks = CheckService(
         database,
-        find=find,
+        find=strategies.find,
         generate=lambda symbols, first, last: generate_daily(7, symbols, new_york_calendar().between(first, last)),
         watchlist=settings.watchlist,
         limits=settings.limits,
@@ -124,10 +125,11 @@ def build(settings: Settings) -> Services:
     )
     ai = AIService(ModelFiles(settings.models_dir), params, gate=checks.gate)
     forecaster: Forecaster = ScriptedForecaster(settings.forecasts_file) if settings.forecasts_file else ai
+    judge: Forecaster = chosen.forecaster(forecaster) if chosen else forecaster
     risk = _risk(settings, database, alpaca, clock, limits)
     trading = TradingService(
         venue=alpaca,
-        forecaster=chosen.forecaster(forecaster) if chosen else forecaster,
+        forecaster=judge,
         risk=risk,
         database=database,
         clock=clock,
@@ -166,7 +168,7 @@ def build(settings: Settings) -> Services:
         trading=trading,
         risk=risk,
         policy=policy,
-        strategies=StrategyService(settings.strategies_dir),
+        strategies=strategies,
         kill=KillSwitch(risk=risk, venue=alpaca),
         protection=ProtectionService(database=database, limits=limits, clock=clock, is_alive=is_alive),
         database=database,
@@ -179,7 +181,9 @@ def build(settings: Settings) -> Services:
         notifier=Notifier(settings, clock),
         audit=AuditService(database),
         checks=checks,
-        divergence=DivergenceService(database=database, venue=alpaca, forecaster=forecaster),
+        divergence=DivergenceService(
+            database=database, venue=alpaca, forecaster=judge if settings.strategy_timeframe == DAILY else None
+        ),
     )
 
 
@@ -202,6 +206,7 @@ def _research(
     def read_file(path: Path, symbols: tuple[str, ...]) -> dict[str, BarSeries]:
         return load_bars(path, symbols=symbols).bars
 
+    find = StrategyService(settings.strategies_dir).find
     bench = ResearchBench(database, read_file=read_file, find=find, watchlist=settings.watchlist, clock=clock)
     journal = study_journal(settings.opt_journal or str(settings.state_dir / "studies"))
     windows = partial(

@@ -83,10 +83,11 @@ class Report:
 
 
 class DivergenceService:
-    """forecaster: that of live trading. costs: what the backtest charges."""
+    """forecaster: that of live trading, None where its bars are not kept: its answers are taken as recorded then. costs: what
+    the backtest charges."""
 
     def __init__(
-        self, *, database: DatabaseService, venue: AlpacaService, forecaster: Forecaster, costs: CostModel | None = None
+        self, *, database: DatabaseService, venue: AlpacaService, forecaster: Forecaster | None, costs: CostModel | None = None
     ) -> None:
         self._database = database
         self._venue = venue
