@@ -19,7 +19,7 @@ from app.backtest.days import DayFigures, daily_of, day_figures, series_of
 from app.backtest.tape import Hours
 from app.domain.bar import DAILY, BarSeries, Seconds, Snapshot
 from app.domain.errors import InvalidInput
-from app.domain.forecast import Forecast, NoForecast
+from app.domain.forecast import Answer
 from app.domain.panel import PRICES, Panel, align
 from app.engine.decision import MarketView
 from app.engine.path import MinutePath
@@ -91,7 +91,7 @@ class BarSession:
         """The bars known at `at`, which forecasts are made from."""
         return {symbol: self._tape.series[symbol].known_by(at) for symbol in symbols if symbol in self._tape.series}
 
-    def view(self, symbols: Sequence[str], at: datetime, forecasts: Mapping[str, Forecast | NoForecast]) -> MarketView:
+    def view(self, symbols: Sequence[str], at: datetime, forecasts: Mapping[str, Answer]) -> MarketView:
         """The market as known at `at`."""
         rows, panel = self._tape.rows(symbols), self._tape.panel
         newest = self._newest(self.steps_by(at))[rows]

@@ -14,7 +14,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from app.backtest.tape import Hours, MarketSession, Tape, cycle_slots
-from app.backtest.trades import RoundTrip, RoundTrips
+from app.backtest.trades import RoundTrip, RoundTrips, slippage_of
 from app.backtest.venue import BacktestVenue
 from app.domain.exits import PositionPlan, standing
 from app.domain.forecast import Forecaster
@@ -78,13 +78,15 @@ class SessionResult:
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """What came of a plan. traded_value: sum of quantity * price over all fills. refused: orders the venue refused."""
+    """What came of a plan. traded_value: sum of quantity * price over all fills. slippage: the constant part
+    of it, currency. refused: orders the venue refused."""
 
     plan: Plan
     sessions: list[SessionResult] = field(default_factory=list)
     fills: int = 0
     traded_value: Decimal = Decimal(0)
     commissions: Decimal = Decimal(0)
+    slippage: Decimal = Decimal(0)
     round_trips: list[RoundTrip] = field(default_factory=list)
     open_positions: int = 0
     decisions: int = 0
@@ -161,6 +163,7 @@ class _Driver:
             self._run.fills += 1
             self._run.traded_value += fill.quantity * fill.price
             self._run.commissions += fill.commission
+            self._run.slippage += slippage_of(execution, self._plan.costs)
             self._trips.book(execution)
             self._since.append(execution)
             self._plans |= parts_taken(self._plans, execution)

@@ -12,7 +12,7 @@ import numpy as np
 
 from app.domain.bar import BarSeries, Floats, Snapshot
 from app.domain.errors import InvalidInput
-from app.domain.forecast import Forecast, NoForecast
+from app.domain.forecast import Answer
 from app.engine.decision import MarketView
 from app.engine.path import MinutePath, bar_paths, on_tick, path_key
 from app.engine.view import daily_atr, daily_volatility, market_view, usual_daily_volatility
@@ -68,7 +68,7 @@ class MarketSession(Protocol):
         """The bars that a forecast is made from."""
         ...
 
-    def view(self, symbols: Sequence[str], at: datetime, forecasts: Mapping[str, Forecast | NoForecast]) -> MarketView:
+    def view(self, symbols: Sequence[str], at: datetime, forecasts: Mapping[str, Answer]) -> MarketView:
         """The market as known at `at`."""
         ...
 
@@ -131,7 +131,7 @@ class SessionTape:
         """The completed daily bars, the same for the whole session."""
         return {symbol: self.known[symbol] for symbol in symbols if symbol in self.known}
 
-    def view(self, symbols: Sequence[str], at: datetime, forecasts: Mapping[str, Forecast | NoForecast]) -> MarketView:
+    def view(self, symbols: Sequence[str], at: datetime, forecasts: Mapping[str, Answer]) -> MarketView:
         """The market as known at `at`."""
         bars = self.history(symbols, at)
         return market_view(

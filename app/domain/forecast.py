@@ -1,4 +1,4 @@
-"""Forecasts: what the models expect of a symbol's next daily return."""
+"""Forecasts: what the models expect of a symbol's next daily return, and scores: what a rule strategy says of it."""
 
 from __future__ import annotations
 
@@ -49,17 +49,20 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoForecast:
-    """Why a symbol has no forecast. code: machine-readable (model_missing, model_corrupt, model_foreign,
-    model_incompatible, model_from_future, too_few_bars, not_finite, not_scripted)."""
+    """Why a symbol has no forecast or score. code: machine-readable (model_missing, model_corrupt, model_foreign,
+    model_incompatible, model_from_future, too_few_bars, no_bar, not_finite, not_scripted, strategy_failed)."""
 
     symbol: str
     code: str
     detail: str
 
 
-class Forecaster(Protocol):
-    """Anything that forecasts a universe from completed daily bars."""
+Answer = Forecast | Score | NoForecast
 
-    def forecast(self, bars: Mapping[str, BarSeries], at: datetime) -> dict[str, Forecast | NoForecast]:
-        """One answer per symbol of `bars`; a symbol that cannot be forecast gets NoForecast, never an exception."""
+
+class Forecaster(Protocol):
+    """Anything that judges a universe from completed bars: models from daily ones, strategies from those of their timeframe."""
+
+    def forecast(self, bars: Mapping[str, BarSeries], at: datetime) -> Mapping[str, Answer]:
+        """One answer per symbol of `bars`; a symbol that cannot be judged gets NoForecast, never an exception."""
         ...

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from app.domain.forecast import Forecast
+from app.domain.forecast import Forecast, Score
 from app.domain.order import Purpose
 from app.domain.trading_state import Cause, RiskState
 from app.engine.decision import Book, Context, MarketView
@@ -32,6 +32,8 @@ def market_arrays(view: MarketView, context: Context) -> Market:
         if isinstance(forecast, Forecast):
             expected[i] = expected_return_now(forecast, float(view.price[i]))
             confidence[i] = forecast.confidence
+        elif isinstance(forecast, Score):
+            expected[i], confidence[i] = forecast.score, 1.0
     rules = [context.instruments.get(symbol) for symbol in view.symbols]
     known = np.array([1.0 if rule is not None and rule.tradable else 0.0 for rule in rules])
     return Market(

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from app.domain.bar import Floats
 from app.domain.exits import PositionPlan, Progress
-from app.domain.forecast import Forecast, NoForecast
+from app.domain.forecast import Answer
 from app.domain.instrument import Instrument
 from app.domain.order import Purpose, Side, ValidatedOrder
 from app.domain.portfolio import Position
@@ -25,7 +25,7 @@ class MarketView:
     tradable: 1.0 where the venue takes orders now, else 0.0. last_close: the last completed daily close. usual_volatility:
     as volatility, of the sessions before. atr: mean true range of the last completed days, currency. Unknown numbers are NaN,
     never zero; None: unknown for all.
-    forecasts: the models' answers behind the numbers, by symbol.
+    forecasts: the models' or the strategy's answers behind the numbers, by symbol.
     """
 
     decided_at: datetime
@@ -34,7 +34,7 @@ class MarketView:
     age_seconds: Floats
     volatility: Floats
     tradable: Floats
-    forecasts: Mapping[str, Forecast | NoForecast]
+    forecasts: Mapping[str, Answer]
     last_close: Floats | None = None
     usual_volatility: Floats | None = None
     atr: Floats | None = None
@@ -100,6 +100,7 @@ class Context:
 class SymbolRecord:
     """Why one symbol was or was not traded. Fractions and currency as in MarketView; NaN where unknown.
 
+    expected_return: a strategy's score stands there as it is. members: the models' forecasts; votes: a strategy's columns.
     sizing: each bound on the quantity in units by its name, and the one that decided. detail: free text for a person.
     """
 
@@ -116,6 +117,7 @@ class SymbolRecord:
     sizing: Mapping[str, float] = field(default_factory=dict)
     sizing_bound: str | None = None
     detail: str = ""
+    votes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from app.domain.forecast import Forecast, NoForecast
+from app.domain.forecast import Forecast, NoForecast, Score
 from app.domain.order import Order, OrderClass, ValidatedOrder
 from app.domain.reason import Reason
 from app.engine.case import Case
@@ -44,6 +44,7 @@ def _record(case: Case, i: int, order: Order | None, refusal: Refusal | None, mo
         sizing={name: float(units) for name, units in zip(BOUNDS, outcome.bounds[i], strict=True)} if sized else {},
         sizing_bound=BOUNDS[int(outcome.bound[i])] if sized else None,
         detail=_detail(case, i, refusal) if moved_to is None else f"the stop-loss moves up to {moved_to}",
+        votes=forecast.votes if isinstance(forecast, Score) else {},
     )
 
 
@@ -55,4 +56,6 @@ def _detail(case: Case, i: int, refusal: Refusal | None) -> str:
     forecast = case.view.forecasts.get(case.view.symbols[i])
     if case.outcome.reason[i] == Reason.NO_FORECAST and isinstance(forecast, NoForecast):
         return f"{forecast.code}: {forecast.detail}"
+    if isinstance(forecast, Score):
+        return f"{forecast.source}: " + ", ".join(f"{name} {value:.6g}" for name, value in forecast.votes.items())
     return ""

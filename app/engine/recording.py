@@ -14,12 +14,12 @@ from pydantic import ConfigDict, TypeAdapter
 
 from app.domain.bar import Floats
 from app.domain.exits import ExitPolicy
-from app.domain.forecast import Forecast, NoForecast
+from app.domain.forecast import Answer
 from app.engine.decision import Book, Context, MarketView
 from app.risk.limits import Policy, RiskLimits
 
 _T = TypeVar("_T")
-_Forecasts = Mapping[str, Forecast | NoForecast]
+_Forecasts = Mapping[str, Answer]
 # What a venue said is recorded even when it is no number; a tuple around it, because a dataclass takes no settings.
 _EXACTLY = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="strings")
 _BOOK: TypeAdapter[tuple[Book]] = TypeAdapter(tuple[Book], config=_EXACTLY)

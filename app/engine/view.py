@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 
 from app.domain.bar import BarSeries, Floats, Snapshot
-from app.domain.forecast import Forecast, NoForecast
+from app.domain.forecast import Answer
 from app.engine.decision import MarketView
 
 VOLATILITY_SESSIONS = 20
@@ -22,7 +22,7 @@ def market_view(
     symbols: Sequence[str],
     snapshots: Mapping[str, Snapshot],
     bars: Mapping[str, BarSeries],
-    forecasts: Mapping[str, Forecast | NoForecast],
+    forecasts: Mapping[str, Answer],
     is_open: bool,
     volatility: Mapping[str, float] | None = None,
     usual_volatility: Mapping[str, float] | None = None,

@@ -51,9 +51,13 @@ class LightGbmMember:
 
     library = "lightgbm"
 
-    def __init__(self, booster: Any, scale: float) -> None:
-        self._booster = booster
+    def __init__(self, payload: bytes, scale: float) -> None:
+        """Raises whatever the text is not; the payload must have been verified before."""
+        from app.learning.trees import from_lightgbm
+
         self.scale = scale
+        self._payload = payload
+        self._trees = from_lightgbm(payload.decode("ascii"))
 
     @classmethod
     def fit(cls, features: Floats, label: Floats, scale: float, params: EnsembleParams, seed: int) -> Self:
@@ -77,24 +81,16 @@ class LightGbmMember:
             "verbosity": -1,
         }
         rows = lightgbm.Dataset(features, label=label, params=settings, free_raw_data=True)
-        return cls(lightgbm.train(settings, rows, num_boost_round=params.rounds), scale)
-
-    @classmethod
-    def from_payload(cls, payload: bytes, scale: float) -> Self:
-        """Read a booster back; the payload must have been verified before."""
-        import lightgbm
-
-        return cls(lightgbm.Booster(model_str=payload.decode("ascii")), scale)
+        text: str = lightgbm.train(settings, rows, num_boost_round=params.rounds).model_to_string()
+        return cls(text.encode("ascii"), scale)
 
     def predict(self, features: Floats) -> Floats:
         """Forecast returns, shape (n_rows,)."""
-        scaled: Floats = self._booster.predict(features, num_threads=1)
-        return scaled * self.scale
+        return _walked(self._trees, features) * self.scale
 
     def payload(self) -> bytes:
         """LightGBM's text format."""
-        text: str = self._booster.model_to_string()
-        return text.encode("ascii")
+        return self._payload
 
 
 class XgBoostMember:
@@ -102,9 +98,17 @@ class XgBoostMember:
 
     library = "xgboost"
 
-    def __init__(self, booster: Any, scale: float) -> None:
-        self._booster = booster
+    def __init__(self, payload: bytes, scale: float) -> None:
+        """Raises whatever XGBoost raises at what it cannot read; the payload must have been verified before."""
+        import xgboost
+
+        from app.learning.trees import from_xgboost
+
+        booster = xgboost.Booster({"nthread": 1, "verbosity": 0})
+        booster.load_model(bytearray(payload))
         self.scale = scale
+        self._payload = payload
+        self._trees = from_xgboost(bytes(booster.save_raw(raw_format="json")))
 
     @classmethod
     def fit(cls, features: Floats, label: Floats, scale: float, params: EnsembleParams, seed: int) -> Self:
@@ -130,26 +134,23 @@ class XgBoostMember:
         }
         with xgboost.config_context(nthread=1):  # else reading the labels alone wakes a thread per core, and they spin
             rows = xgboost.QuantileDMatrix(features, label=label, max_bin=_BINS, nthread=1)
-            return cls(xgboost.train(settings, rows, num_boost_round=params.rounds), scale)
-
-    @classmethod
-    def from_payload(cls, payload: bytes, scale: float) -> Self:
-        """Read a booster back; the payload must have been verified before."""
-        import xgboost
-
-        booster = xgboost.Booster({"nthread": 1, "verbosity": 0})
-        booster.load_model(bytearray(payload))
-        booster.set_param({"nthread": 1})
-        return cls(booster, scale)
+            booster = xgboost.train(settings, rows, num_boost_round=params.rounds)
+            return cls(bytes(booster.save_raw(raw_format="ubj")), scale)
 
     def predict(self, features: Floats) -> Floats:
         """Forecast returns, shape (n_rows,)."""
-        scaled = self._booster.inplace_predict(features, validate_features=False)
-        return np.asarray(scaled, dtype=np.float64) * self.scale
+        return _walked(self._trees, features) * self.scale
 
     def payload(self) -> bytes:
         """Universal binary JSON."""
-        return bytes(self._booster.save_raw(raw_format="ubj"))
+        return self._payload
+
+
+def _walked(trees: Any, features: Floats) -> Floats:
+    from app.learning.trees import walk  # compiled code weighs 100 MB: only who forecasts loads it
+
+    answers: Floats = walk(trees, np.ascontiguousarray(features, dtype=np.float64))
+    return answers
 
 
 _LIBRARIES: dict[str, type[LightGbmMember] | type[XgBoostMember]] = {"lightgbm": LightGbmMember, "xgboost": XgBoostMember}
@@ -183,7 +184,7 @@ def restore(library: str, payload: bytes, scale: float) -> Member:
     """A member from its verified payload. Raises InvalidInput for an unknown library."""
     if library not in _LIBRARIES:
         raise InvalidInput(f"{library} is not a known library of boosters")
-    return _LIBRARIES[library].from_payload(payload, scale)
+    return _LIBRARIES[library](payload, scale)
 
 
 def predict(members: Sequence[Member], features: Floats) -> Floats:

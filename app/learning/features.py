@@ -13,10 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from app.domain.bar import BarSeries, Floats, Seconds
-from app.indicators.momentum import macd, rsi
-from app.indicators.trend import adx
-from app.indicators.volatility import atr, bollinger, realised_volatility
-from app.indicators.window import change, deviation, highest, lowest, mean
 
 MEMORY = 120
 _SPANS = (1, 2, 3, 5, 10, 20, 60, 119)
@@ -50,15 +46,14 @@ def feature_matrix(bars: BarSeries) -> Floats:
     Rows without 120 bars, and rows whose 120 bars contain a price that is not a finite number above zero or a volume
     that is not a finite number of at least zero, are NaN throughout.
     """
-    if len(bars) < MEMORY:
-        return np.full((len(bars), len(FEATURE_NAMES)), np.nan)
-    values = _values(bars)
-    complete = _complete(values)
-    recursive = np.full((len(bars), len(_RECURSIVE)), np.nan)
-    for end in np.flatnonzero(complete) + 1:
-        recursive[end - 1] = _recursive_columns(values[1:4, end - MEMORY : end])
-    matrix = np.hstack((_windowed_columns(values, bars.timestamp), recursive))
-    matrix[~complete] = np.nan
+    matrix = np.empty((len(bars), len(FEATURE_NAMES)))
+    matrix[: MEMORY - 1] = np.nan
+    if len(bars) >= MEMORY:
+        values = _values(bars)
+        _fill(matrix[MEMORY - 1 :], values, bars.timestamp[MEMORY - 1 :], stride=1)
+        complete = _complete(values)
+        if not complete[MEMORY - 1 :].all():
+            matrix[~complete] = np.nan
     return matrix
 
 
@@ -69,12 +64,21 @@ def feature_rows(series: Sequence[BarSeries]) -> Floats:
     recent = {index: bars.last(MEMORY) for index, bars in enumerate(series) if len(bars) >= MEMORY}
     if not recent:
         return matrix
-    values = np.stack([_values(bars) for bars in recent.values()], axis=1)
-    columns = _windowed_columns(values, np.stack([bars.timestamp for bars in recent.values()]))
+    values = np.stack([_values(bars) for bars in recent.values()], axis=-1)
+    rows, labels = np.empty((len(recent), len(FEATURE_NAMES))), np.array([bars.timestamp[-1] for bars in recent.values()])
+    _fill(rows, values.reshape(len(values), -1), labels, stride=len(recent))
     for position, index in enumerate(recent):
-        if _complete(values[:, position])[-1]:
-            matrix[index] = (*columns[position, -1], *_recursive_columns(values[1:4, position]))
+        if _complete(values[:, :, position])[-1]:
+            matrix[index] = rows[position]
     return matrix
+
+
+def _fill(rows: Floats, values: Floats, labels: Seconds, *, stride: int) -> None:
+    """rows: (n_labels, n_features). values: (5, n), laid out as `app.learning.feature_kernel` says."""
+    from app.learning.feature_kernel import fill, steps  # compiled code weighs 100 MB: only who computes features loads it
+
+    opened, high, low, close, volume = values
+    fill(rows, opened, high, low, close, volume, labels, steps(high, low, close, stride), stride)
 
 
 def _values(bars: BarSeries) -> Floats:
@@ -89,54 +93,3 @@ def _complete(values: Floats) -> npt.NDArray[np.bool_]:
     out = np.zeros(values.shape[1], dtype=np.bool_)
     out[MEMORY - 1 :] = unsound_before[MEMORY:] == unsound_before[:-MEMORY]
     return out
-
-
-def _windowed_columns(values: Floats, timestamp: Seconds) -> Floats:
-    """Features that need no recursion. values: (5, ..., n_bars); answers (..., n_bars, n_columns)."""
-    opened, high, low, close, volume = values
-    with np.errstate(all="ignore"):
-        returns = change(close, 1)
-        volatility = {length: realised_volatility(close, length) for length in _VOLATILITIES}
-        lower, middle, upper = bollinger(close)
-        mean_volume = mean(volume, 20)
-        previous = np.full_like(close, np.nan)
-        previous[..., 1:] = close[..., :-1]
-        columns = (
-            *(change(close, span) for span in _SPANS),
-            *volatility.values(),
-            *(close / highest(high, length) - 1.0 for length in _EXTREMES),
-            *(close / lowest(low, length) - 1.0 for length in _EXTREMES),
-            opened / previous - 1.0,
-            close / opened - 1.0,
-            (high - low) / close,
-            _ratio(close - low, high - low, otherwise=0.5),
-            _ratio(returns, volatility[20]),
-            _ratio(volatility[5], volatility[60], otherwise=1.0),
-            _ratio(close - middle, upper - middle),
-            (upper - lower) / middle,
-            _ratio(volume - mean_volume, deviation(volume, 20)),
-            _ratio(volume - mean(volume, 60), deviation(volume, 60)),
-            _ratio(volume, mean_volume, otherwise=1.0) - 1.0,
-            ((timestamp // 86_400 + 3) % 7).astype(np.float64),  # Monday is 0; 1970-01-01 was a Thursday
-        )
-    return np.stack(columns, axis=-1)
-
-
-def _recursive_columns(window: Floats) -> tuple[float, ...]:
-    """Features whose indicators remember everything, so they see this window only. window: (3, 120) high, low, close."""
-    high, low, close = window
-    line, _, difference = macd(close)
-    last = close[-1]
-    return (
-        rsi(close, 5)[-1] / 100.0,
-        rsi(close, 14)[-1] / 100.0,
-        line[-1] / last,
-        difference[-1] / last,
-        atr(high, low, close)[-1] / last,
-        adx(high, low, close)[-1] / 100.0,
-    )
-
-
-def _ratio(above: Floats, below: Floats, *, otherwise: float = 0.0) -> Floats:
-    """above / below; `otherwise` where `below` is zero (a price that never moved, a volume that never changed)."""
-    return np.where(below != 0.0, above / np.where(below != 0.0, below, 1.0), otherwise)

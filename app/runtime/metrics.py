@@ -77,6 +77,9 @@ STREAM_EVENTS = Counter(
 GUARD_LOOKS = Counter("alpha_trader_guard_looks", "Looks of the exit monitor: looked, failed, or waiting", ("outcome",))
 GUARDED = _gauge("alpha_trader_guarded_positions", "Holdings without a stop at the venue for all units", "protection")
 UNPROTECTED_SECONDS = Counter("alpha_trader_unprotected_seconds", "Seconds, times holdings, in which nobody protected them")
+DIVERGENCE = _gauge(
+    "alpha_trader_divergence_decisions", "Decisions of the newest session that come out otherwise when made again", "mode"
+)
 ALERTS = Counter("alpha_trader_alerts", "Messages to people", ("outcome",))
 MEMORY = _gauge("alpha_trader_process_memory_bytes", "Resident memory of the process that answered last", "role")
 CPU = _gauge("alpha_trader_process_cpu_seconds", "Processor time used by that process", "role")
@@ -214,6 +217,11 @@ def observe_protection(*, watched: int, unprotected: int, seconds: float) -> Non
     GUARDED.labels("watched").set(watched)
     GUARDED.labels("unprotected").set(unprotected)
     UNPROTECTED_SECONDS.inc(seconds)
+
+
+def observe_divergence(mode: str, decisions: int) -> None:
+    """How many decisions of the newest session differ from those the backtester makes of the same recordings."""
+    DIVERGENCE.labels(mode).set(decisions)
 
 
 def observe_alert(outcome: str) -> None:

@@ -1,22 +1,20 @@
-"""A finished run as plain JSON values: figures, curves, trades, benchmarks, and what was assumed."""
+"""A finished run of the driver as its result (see `app.services.backtest_result`), with what was assumed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from app.backtest.benchmark import buy_and_hold
-from app.backtest.driver import Grain, Run
-from app.backtest.performance import SESSIONS_PER_YEAR, measure, trade_figures
-from app.backtest.trades import RoundTrip
-from app.domain.bar import BarSeries, Floats
-from app.domain.instrument import cents
+from app.backtest.driver import Grain, Plan, Run
+from app.backtest.outcome import Outcome
+from app.domain.bar import BarSeries
+from app.domain.panel import align
 from app.runtime.calendar import Session
 from app.services.backtest_request import BacktestRequest
+from app.services.backtest_result import result_of
 from app.services.walk_forward import WINDOW_SESSIONS
 
 INDEX = "SPY"
@@ -28,81 +26,52 @@ def report(
     """The answer to a backtest request. Money in US dollars, fractions as fractions; None where the data cannot tell."""
     closes = [int(session.closes_at.timestamp()) for session in sessions]
     cost = float(request.slippage_bps + request.commission_bps) / 10_000
-    held = buy_and_hold(bars, closes, cost_fraction=cost)
-    market = None if index is None else buy_and_hold({INDEX: index}, closes, cost_fraction=cost)
-    return {
-        "status": "completed",
-        "performance": _performance(run),
-        "benchmark": {"buy_and_hold": _benchmark(held), INDEX: _benchmark(market)},
-        "equity_curve": _curve(run, held, market),
-        "trades": [_trade(trip) for trip in run.round_trips],
+    outcome = outcome_of(
+        run,
+        starts_at=int(sessions[0].opens_at.timestamp()),
+        benchmarks={
+            "buy_and_hold": buy_and_hold(bars, closes, cost_fraction=cost),
+            INDEX: None if index is None else buy_and_hold({INDEX: index}, closes, cost_fraction=cost),
+        },
+    )
+    result = result_of(
+        outcome,
+        bars=bars,
+        assumptions=_assumptions(request, run),
+        dataset=align(bars).digest(),
+        points={"trading_state": [session.trading_state.name for session in run.sessions]},
+    )
+    result["performance"] |= {"decisions": run.decisions, "orders": run.orders, "orders_refused_by_venue": run.refused}
+    return result | {
         "decisions_by_reason": dict(run.reasons.most_common()),
         "alerts": run.alerts[:200],
         "span": {"start": sessions[0].day.isoformat(), "end": sessions[-1].day.isoformat(), "sessions": len(sessions)},
-        "assumptions": _assumptions(request, run),
     }
 
 
-def _performance(run: Run) -> dict[str, Any]:
-    capital = float(run.plan.capital)
-    equity = np.array([capital, *(float(s.equity) for s in run.sessions)])
-    trips = run.round_trips
-    figures = trade_figures([t.profit for t in trips], [t.return_fraction for t in trips])
-    mean_equity, years = float(equity.mean()), len(run.sessions) / SESSIONS_PER_YEAR
-    exposures = [float(s.positions_value / s.equity) for s in run.sessions if s.equity > 0]
-    return (
-        asdict(measure(equity))
-        | asdict(figures)
-        | {
-            "initial_capital": capital,
-            "final_equity": _money(run.sessions[-1].equity),
-            # Half of all that was bought and sold, a year, over the mean equity.
-            "turnover_per_year": float(run.traded_value) / 2 / mean_equity / years if mean_equity > 0 else None,
-            "mean_exposure": float(np.mean(exposures)) if exposures else None,
-            "max_exposure": max(exposures, default=None),
-            "commissions": _money(run.commissions),
-            "decisions": run.decisions,
-            "orders": run.orders,
-            "orders_refused_by_venue": run.refused,
-            "fills": run.fills,
-            "open_positions": run.open_positions,
-        }
+def outcome_of(run: Run, *, starts_at: int, benchmarks: Mapping[str, Any]) -> Outcome:
+    """The account of a run, session by session."""
+    return Outcome(
+        capital=float(run.plan.capital),
+        starts_at=starts_at,
+        known_at=np.array([int(session.closes_at.timestamp()) for session in run.sessions], dtype=np.int64),
+        equity=np.array([float(session.equity) for session in run.sessions]),
+        positions_value=np.array([float(session.positions_value) for session in run.sessions]),
+        positions=np.array([session.positions for session in run.sessions], dtype=np.int64),
+        trips=run.round_trips,
+        fills=run.fills,
+        traded_value=float(run.traded_value),
+        commissions=float(run.commissions),
+        slippage=float(run.slippage),
+        open_positions=run.open_positions,
+        benchmarks=benchmarks,
+        risk_fraction=_first_stop(run.plan),
     )
 
 
-def _benchmark(curve: Floats | None) -> dict[str, Any] | None:
-    return None if curve is None else asdict(measure(curve))
-
-
-def _curve(run: Run, held: Floats | None, market: Floats | None) -> list[dict[str, Any]]:
-    capital = float(run.plan.capital)
-    return [
-        {
-            "at": session.closes_at.isoformat(),
-            "equity": _money(session.equity),
-            "positions_value": _money(session.positions_value),
-            "positions": session.positions,
-            "trading_state": session.trading_state.name,
-            "buy_and_hold": None if held is None else round(capital * float(held[i]), 2),
-            INDEX: None if market is None else round(capital * float(market[i]), 2),
-        }
-        for i, session in enumerate(run.sessions, start=1)
-    ]
-
-
-def _trade(trip: RoundTrip) -> dict[str, Any]:
-    return {
-        "symbol": trip.symbol,
-        "quantity": float(trip.quantity),
-        "entry_price": float(trip.entry_price),
-        "exit_price": float(trip.exit_price),
-        "opened_at": trip.opened_at.isoformat(),
-        "closed_at": trip.closed_at.isoformat(),
-        "commissions": _money(trip.commissions),
-        "profit": _money(trip.profit),
-        "return": trip.return_fraction,
-        "reason": trip.reason,
-    }
+def _first_stop(plan: Plan) -> float | None:
+    """Distance of the stop that an entry is sent with, where it is the same for all."""
+    return None if plan.policy.exits.atr_stop_multiple else plan.limits.stop_loss_fraction
 
 
 def _assumptions(request: BacktestRequest, run: Run) -> dict[str, Any]:
@@ -132,7 +101,3 @@ def _assumptions(request: BacktestRequest, run: Run) -> dict[str, Any]:
         "left_out": "dividends, interest on cash, market impact, taxes, symbols that stopped trading",
         "benchmark": "equal parts bought at the first open, held to the last close, the same slippage and commission_bps once",
     }
-
-
-def _money(amount: Decimal) -> float:
-    return float(cents(amount))

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
+
+from sqlalchemy import Connection
 
 from app.domain.audit import Break, Event, Head
 from app.domain.audit_book import AuditedBook
 from app.domain.bar import BarSeries
 from app.domain.records import BacktestRecord, Lease, OutboxMessage, TaskRecord
 from app.storage import audit_reader, backtests, bars, builds, leases, migrations, outbox, redeliveries, task_records
+from app.storage.database import StorageUnavailable
+from app.storage.research_ledger import ResearchLedger
+from app.storage.run_ledger import RunLedger
 from app.storage.trading_ledger import TradingLedger
 
 
-class DatabaseService(TradingLedger):
-    """The ledger's order path (see `TradingLedger`) and what is kept beside it: bars, backtests, tasks, messages.
+class DatabaseService(TradingLedger, ResearchLedger, RunLedger):
+    """The ledger's order path (see `TradingLedger`), trials and verdicts (see `ResearchLedger`), and what is kept beside
+    them: bars, backtests, tasks, messages.
 
     Unknown ids raise NotFound, forbidden changes Conflict, trouble with the database itself StorageUnavailable.
     """
@@ -62,19 +70,39 @@ class DatabaseService(TradingLedger):
     ) -> dict[str, BarSeries]:
         """Bars with start <= timestamp <= end, at most the newest `limit` per symbol; symbols without bars are absent."""
         names = [symbols] if isinstance(symbols, str) else symbols
-        return self._db.read(lambda c: bars.load(c, names, timeframe, start=start, end=end, limit=limit))
 
-    def save_backtest(self, params: Mapping[str, Any], performance: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-        """Stores a finished backtest; its id."""
+        def load(connection: Connection) -> tuple[dict[str, BarSeries], list[str]]:
+            found = bars.load(connection, names, timeframe, start=start, end=end, limit=limit)
+            return found, [s for s in found if limit is None and bars.is_loose(connection, s, timeframe)]
+
+        found, loose = self._db.read(load)
+        with suppress(StorageUnavailable):  # packing only saves time: whoever reads next tries again
+            for symbol in loose:
+                while self._db.write(partial(bars.pack, symbol=symbol, timeframe=timeframe)):
+                    pass
+        return found
+
+    def save_backtest(
+        self,
+        params: Mapping[str, Any],
+        performance: Mapping[str, Any],
+        result: Mapping[str, Any],
+        backtest_id: str | None = None,
+    ) -> str:
+        """Stores a finished backtest; its id, new unless given. One that is there already stays as it is."""
         record = BacktestRecord(
-            backtest_id=uuid.uuid4().hex, created_at=self._clock.now(), params=params, performance=performance, result=result
+            backtest_id=backtest_id or uuid.uuid4().hex,
+            created_at=self._clock.now(),
+            params=params,
+            performance=performance,
+            result=result,
         )
         self._db.write(lambda c: backtests.add(c, record))
         return record.backtest_id
 
-    def backtests(self, limit: int = 50) -> list[BacktestRecord]:
-        """Newest first, without curves and trades."""
-        return self._db.read(lambda c: backtests.listing(c, limit))
+    def backtests(self, limit: int = 50, before: datetime | None = None) -> list[BacktestRecord]:
+        """Newest first, without curves and trades. before: only those made earlier."""
+        return self._db.read(lambda c: backtests.listing(c, limit, before))
 
     def backtest(self, backtest_id: str) -> BacktestRecord:
         """One backtest with everything."""

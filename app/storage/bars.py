@@ -1,4 +1,5 @@
-"""Bars in bulk: one multi-row VALUES statement per few thousand rows on SQLite, binary COPY on PostgreSQL."""
+"""Bars in bulk: one multi-row VALUES statement per few thousand rows on SQLite, binary COPY on PostgreSQL; long histories are
+read from packed copies of their rows."""
 
 from __future__ import annotations
 
@@ -8,13 +9,14 @@ from itertools import chain, islice, repeat
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
-from app.domain.bar import BarSeries
+from app.domain.bar import BarSeries, Floats
 from app.domain.errors import InvalidInput
+from app.storage import bar_blocks
 from app.storage.tables import BARS
 
-_NUMBERS = ("timestamp", "known_at", "open", "high", "low", "close", "volume")
+_NUMBERS = bar_blocks.NUMBERS
 _COLUMNS = ("symbol", "timeframe", *_NUMBERS)
 # SQLite takes at most 32,766 parameters in one statement.
 _ROWS_PER_STATEMENT = 32_766 // len(_COLUMNS)
@@ -42,6 +44,8 @@ def save(connection: Connection, series: Mapping[str, BarSeries], *, replace: bo
     filled = [bars for bars in series.values() if len(bars)]
     if not filled:
         return
+    for bars in filled:
+        bar_blocks.forget(connection, bars)
     if connection.dialect.name == "sqlite":
         _save_sqlite(connection, filled, _on_conflict(replace, "IS NOT"))
     else:
@@ -59,20 +63,67 @@ def load(
 ) -> dict[str, BarSeries]:
     """Bars with start <= timestamp <= end, oldest first; at most the newest `limit` of each symbol. Symbols without
     bars are absent."""
-    wanted = [BARS.c[name] for name in _NUMBERS]
+    first, last = None if start is None else _seconds(start), None if end is None else _seconds(end)
     found = {}
     for symbol in dict.fromkeys(symbols):
-        query = select(*wanted).where(BARS.c.symbol == symbol, BARS.c.timeframe == timeframe)
-        if start is not None:
-            query = query.where(BARS.c.timestamp >= _seconds(start))
-        if end is not None:
-            query = query.where(BARS.c.timestamp <= _seconds(end))
-        query = query.order_by(BARS.c.timestamp.desc()).limit(limit)
-        result: Any = connection.execute(query)
-        rows = result.cursor.fetchall()  # the driver's tuples: numbers need no conversion, and rows of objects cost 3x
-        if rows:
-            found[symbol] = _series(symbol, timeframe, rows)
+        if limit is None:
+            bars = _whole(connection, symbol, timeframe, first, last)
+        else:
+            bars = _rows_of(connection, symbol, timeframe, first, last, limit)
+        if len(bars):
+            found[symbol] = bars
     return found
+
+
+def is_loose(connection: Connection, symbol: str, timeframe: str) -> bool:
+    """Whether enough rows for a block are in none."""
+    through = bar_blocks.packed_through(connection, symbol, timeframe)
+    loose = _query(symbol, timeframe, None if through is None else through + 1, None).limit(bar_blocks.BLOCK_ROWS)
+    count: int = connection.execute(select(func.count()).select_from(loose.subquery())).scalar_one()
+    return count >= bar_blocks.BLOCK_ROWS
+
+
+def pack(connection: Connection, symbol: str, timeframe: str) -> bool:
+    """Pack the oldest rows that no block holds; whether there were enough for one. In a write transaction of its own."""
+    through = bar_blocks.packed_through(connection, symbol, timeframe)
+    query = _query(symbol, timeframe, None if through is None else through + 1, None)
+    rows = _fetched(connection, query.order_by(BARS.c.timestamp).limit(bar_blocks.BLOCK_ROWS))
+    if len(rows) < bar_blocks.BLOCK_ROWS:
+        return False
+    bar_blocks.add(connection, _series(symbol, timeframe, rows))
+    return True
+
+
+def _whole(connection: Connection, symbol: str, timeframe: str, first: int | None, last: int | None) -> BarSeries:
+    parts = bar_blocks.load(connection, symbol, timeframe, start=first, end=last)
+    through = bar_blocks.packed_through(connection, symbol, timeframe)
+    if through is not None:
+        first = through + 1 if first is None else max(first, through + 1)
+    parts.append(_rows_of(connection, symbol, timeframe, first, last, None))
+    if len(parts) == 1:
+        return parts[0]
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _NUMBERS}
+    return BarSeries(symbol=symbol, timeframe=timeframe, **joined)
+
+
+def _rows_of(
+    connection: Connection, symbol: str, timeframe: str, first: int | None, last: int | None, limit: int | None
+) -> BarSeries:
+    query = _query(symbol, timeframe, first, last).order_by(BARS.c.timestamp.desc()).limit(limit)
+    return _series(symbol, timeframe, _fetched(connection, query)[::-1])
+
+
+def _query(symbol: str, timeframe: str, first: int | None, last: int | None) -> Any:
+    query = select(*(BARS.c[name] for name in _NUMBERS)).where(BARS.c.symbol == symbol, BARS.c.timeframe == timeframe)
+    if first is not None:
+        query = query.where(BARS.c.timestamp >= first)
+    return query if last is None else query.where(BARS.c.timestamp <= last)
+
+
+def _fetched(connection: Connection, query: Any) -> Floats:
+    """(n_rows, 7). The driver's tuples: numbers need no conversion, and rows of objects cost 3x."""
+    result: Any = connection.execute(query)
+    return np.array(result.cursor.fetchall(), dtype=np.float64).reshape(-1, len(_NUMBERS))  # seconds are exact in float64
 
 
 def _seconds(at: datetime) -> int:
@@ -81,8 +132,7 @@ def _seconds(at: datetime) -> int:
     return int(at.timestamp())
 
 
-def _series(symbol: str, timeframe: str, rows: Sequence[Any]) -> BarSeries:
-    table = np.array(rows, dtype=np.float64)[::-1]  # they come newest first; seconds are exact in float64
+def _series(symbol: str, timeframe: str, table: Floats) -> BarSeries:
     return BarSeries(
         symbol=symbol,
         timeframe=timeframe,

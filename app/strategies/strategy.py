@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from app.domain.bar import Floats
 from app.domain.errors import InvalidInput
 from app.domain.exits import ExitPolicy
@@ -24,7 +26,7 @@ Columns = Mapping[str, Floats]
 class Parameter:
     """A number that a strategy may be given. default, low, high: inclusive bounds, whole numbers for an `int` parameter.
 
-    doc: what it is, with its unit.
+    doc: what it is, with its unit. below: the parameter it must be less than, where there is one.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Parameter:
     low: float
     high: float
     doc: str
+    below: str | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -74,6 +77,21 @@ class Strategy(Protocol):
         ...
 
 
+def evaluated(strategy: Strategy, panel: Panel, values: Values) -> tuple[dict[str, Floats], Floats]:
+    """Columns and score of every bar. Raises InvalidInput for a strategy that answers with other shapes than it must, or with
+    a score beyond -1..1."""
+    columns = strategy.columns(panel, values)
+    for name, column in columns.items():
+        if np.shape(column) != panel.close.shape:
+            raise InvalidInput(f"{strategy.name}: column {name} has shape {np.shape(column)}, not {panel.close.shape}")
+    score = strategy.score(columns, values)
+    if np.shape(score) != panel.close.shape:
+        raise InvalidInput(f"{strategy.name}: the score has shape {np.shape(score)}, not {panel.close.shape}")
+    if (np.abs(score) > 1.0).any():
+        raise InvalidInput(f"{strategy.name}: a score of {score[np.abs(score) > 1.0][0]} is beyond -1..1")
+    return columns, score
+
+
 def checked(strategy: Strategy, given: Values) -> dict[str, float]:
     """Every parameter of `strategy`, those not given at their defaults. Raises InvalidInput naming each fault and its mend."""
     known = {parameter.name: parameter for parameter in strategy.parameters}
@@ -91,6 +109,10 @@ def checked(strategy: Strategy, given: Values) -> dict[str, float]:
             faults.append(f"{name}: {value} must be a whole number ({parameter.doc})")
         else:
             values[name] = int(value) if parameter.is_whole else float(value)
+    for name, parameter in known.items():
+        other = parameter.below
+        if other is not None and name in values and other in values and not values[name] < values[other]:
+            faults.append(f"{name}: {values[name]} must be less than {other}, which is {values[other]}")
     if faults:
         raise InvalidInput("; ".join(faults), faults=faults)
     return values

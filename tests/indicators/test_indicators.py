@@ -7,10 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.indicators.momentum import macd, rsi
+from app.indicators.momentum import (
+    exponential_mean,
+    exponential_memory,
+    macd,
+    relative_strength,
+    relative_strength_memory,
+    rsi,
+)
 from app.indicators.trend import adx
 from app.indicators.volatility import atr, bollinger, realised_volatility
-from app.indicators.window import change, deviation, highest, lowest, mean, trailing
+from app.indicators.window import change, decayed_mean, deviation, highest, lowest, mean, trailing
 from tests.learning.series import random_walk
 
 PRICES = random_walk(160).close
@@ -58,3 +65,57 @@ def test_directions() -> None:
     assert macd(rising)[0][-1] > 0 > macd(rising[::-1].copy())[0][-1]
     assert adx(rising + 0.1, rising - 0.1, rising)[-1] == pytest.approx(100.0)
     assert atr(rising + 0.5, rising - 0.5, rising)[-1] == pytest.approx(1.0)
+
+
+def test_windows_equal_their_plain_definitions() -> None:
+    for length in (1, 2, 3, 5, 8, 13, 60, 159, 160):
+        rows = np.lib.stride_tricks.sliding_window_view(PRICES, length)
+        for name, ours, plain in (
+            ("mean", mean(PRICES, length), rows.mean(axis=-1)),
+            ("deviation", deviation(PRICES, length), rows.std(axis=-1)),
+            ("highest", highest(PRICES, length), rows.max(axis=-1)),
+            ("lowest", lowest(PRICES, length), rows.min(axis=-1)),
+            ("decayed", decayed_mean(PRICES, length, 0.9), np.average(rows, axis=-1, weights=0.9 ** np.arange(length)[::-1])),
+        ):
+            np.testing.assert_allclose(ours[length - 1 :], plain, rtol=1e-12, atol=1e-12, err_msg=f"{name} {length}")
+            assert np.isnan(ours[: length - 1]).all()
+
+
+@given(price=st.floats(1e-8, 1e12), length=st.integers(1, 100))
+def test_a_price_that_stands_still_has_itself_as_mean_and_no_deviation(price: float, length: int) -> None:
+    still = np.full(120, price)
+    assert (mean(still, length)[length - 1 :] == price).all()
+    assert (decayed_mean(still, length, 0.8)[length - 1 :] == price).all()
+    assert (deviation(still, length)[length - 1 :] == 0.0).all()
+
+
+def test_a_missing_value_is_missed_by_the_windows_it_is_in_and_no_others() -> None:
+    holed = PRICES.copy()
+    holed[70] = np.nan
+    for indicator in (mean, deviation, highest, lowest):
+        assert np.flatnonzero(np.isnan(indicator(holed, 9))).tolist() == [*range(8), *range(70, 79)]
+
+
+def test_relative_strength_is_that_of_the_library_once_the_beginning_is_forgotten() -> None:
+    ours, library = relative_strength(random_walk(600).close), rsi(random_walk(600).close)
+    assert np.isnan(ours[: relative_strength_memory(14) - 1]).all()
+    np.testing.assert_allclose(ours[200:], library[200:], atol=0.1)
+
+
+def test_exponential_mean_is_that_of_the_library_once_the_beginning_is_forgotten() -> None:
+    import talib
+
+    close = random_walk(600).close
+    assert exponential_memory(26) == 108
+    np.testing.assert_allclose(exponential_mean(close, 26)[300:], talib.EMA(close, 26)[300:], rtol=1e-3)
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.9])
+@pytest.mark.parametrize("length", [1, 2, 7, 450, 4096, 5000])
+def test_decayed_mean_is_the_weighted_mean_in_every_tile(length: int, decay: float) -> None:
+    values = np.random.default_rng(4).uniform(1.0, 2.0, 12_500)
+    weights = decay ** np.arange(length)
+    found = decayed_mean(values, length, decay)
+    for end in (length, 4_096, 4_097, 8_192, 12_500):
+        if end >= length:
+            assert found[end - 1] == pytest.approx(np.dot(values[end - length : end][::-1], weights) / weights.sum(), rel=1e-12)

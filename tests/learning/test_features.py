@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,6 +68,39 @@ def test_an_unsound_bar_empties_the_rows_that_would_see_it_and_no_other(field: s
     assert np.isnan(matrix[150 : 150 + MEMORY]).all()
     for part in (slice(MEMORY - 1, 150), slice(150 + MEMORY, None)):
         assert np.array_equal(matrix[part], MATRIX[part])
+
+
+def test_the_recursive_ones_are_those_of_talib_begun_at_the_window() -> None:
+    wanted = ("rsi_5", "rsi_14", "macd_line", "macd_difference", "atr_fraction", "adx_14")
+    for stop in range(MEMORY, len(BARS) + 1, 7):
+        window = BARS.slice(stop - MEMORY, stop)
+        high, low, close = window.high, window.low, window.close
+        line, _, difference = talib.MACD(close)
+        expected = (
+            talib.RSI(close, 5)[-1] / 100, talib.RSI(close, 14)[-1] / 100, line[-1] / close[-1], difference[-1] / close[-1],
+            talib.ATR(high, low, close)[-1] / close[-1], talib.ADX(high, low, close)[-1] / 100,
+        )  # fmt: skip
+        row = MATRIX[stop - 1]
+        assert [row[FEATURE_NAMES.index(name)] for name in wanted] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_windowed_ones_are_what_their_names_say() -> None:
+    t = len(BARS) - 1
+    o, h, lo, c, v = BARS.open, BARS.high, BARS.low, BARS.close, BARS.volume
+    change = c[1:] / c[:-1] - 1
+    row = dict(zip(FEATURE_NAMES, MATRIX[t], strict=True))
+    assert row["return_20"] == pytest.approx(c[t] / c[t - 20] - 1)
+    assert row["volatility_60"] == pytest.approx(change[-60:].std())
+    assert row["below_high_60"] == pytest.approx(c[t] / h[-60:].max() - 1)
+    assert row["above_low_120"] == pytest.approx(c[t] / lo[-120:].min() - 1)
+    assert (row["gap"], row["session_return"]) == pytest.approx((o[t] / c[t - 1] - 1, c[t] / o[t] - 1))
+    assert row["close_in_range"] == pytest.approx((c[t] - lo[t]) / (h[t] - lo[t]))
+    assert row["return_in_volatilities"] == pytest.approx(change[-1] / change[-20:].std())
+    assert row["volatility_ratio"] == pytest.approx(change[-5:].std() / change[-60:].std())
+    assert row["band_position"] == pytest.approx((c[t] - c[-20:].mean()) / (2 * c[-20:].std()))
+    assert row["band_width"] == pytest.approx(4 * c[-20:].std() / c[-20:].mean())
+    assert row["volume_score_60"] == pytest.approx((v[t] - v[-60:].mean()) / v[-60:].std())
+    assert row["volume_change"] == pytest.approx(v[t] / v[-20:].mean() - 1)
 
 
 def test_a_price_that_never_moved_has_finite_features() -> None:

@@ -1,0 +1,50 @@
+"""VerdictGate: with real money only what has not failed. A strategy without a verdict, or whose newest says FAIL, enters
+nothing until it has another or a person overrides it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from app.domain.errors import AlphaTraderError
+from app.domain.verdict import Level, Override, VerdictRecord
+
+
+class Decided(Protocol):
+    """What was decided about a strategy."""
+
+    def newest_verdict(self, strategy: str, values: Mapping[str, float]) -> VerdictRecord | None: ...  # noqa: D102
+    def verdict_override(self, strategy: str, values: Mapping[str, float]) -> Override | None: ...  # noqa: D102
+
+
+class VerdictGate:
+    """Of the strategy in use. real_money: whether it refuses; elsewhere it only tells."""
+
+    def __init__(self, database: Decided, *, strategy: str, values: Mapping[str, float], real_money: bool) -> None:
+        self._database = database
+        self._strategy = strategy
+        self._values = dict(values)
+        self._real_money = real_money
+
+    def objection(self) -> str | None:
+        """What speaks against this strategy, None when nothing does or a person has overridden it. What cannot be read does."""
+        try:
+            found = self._database.newest_verdict(self._strategy, self._values)
+            if found is not None and found.judged.verdict.level is not Level.FAIL:
+                return None
+            if self._database.verdict_override(self._strategy, self._values) is not None:
+                return None
+        except AlphaTraderError as fault:
+            return f"the verdict on {self._strategy} cannot be read: {fault.message}"
+        named = f"{self._strategy} with {self._told()}"
+        mend = f'or decide otherwise: trader verdict override {self._strategy} --reason "..."'
+        if found is None:
+            return f"there is no verdict on {named}: run a backtest of it, {mend}"
+        return f"the verdict on {named} is FAIL ({'; '.join(found.judged.verdict.reasons[:2])}): {mend}"
+
+    def entries_forbidden(self) -> str | None:
+        """Why no entry may be sent; None always where no real money is at stake."""
+        return self.objection() if self._real_money else None
+
+    def _told(self) -> str:
+        return ", ".join(f"{name}={value:g}" for name, value in self._values.items()) or "its defaults"

@@ -1,0 +1,172 @@
+"""Sweeps and searches: every set counted once, what is chosen is chosen on bars the search did not see, killed runs go on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from app.backtest.evaluation import Figures, evaluate, figures
+from app.domain.errors import InvalidInput
+from app.domain.panel import align
+from app.domain.research import RunState
+from app.domain.trial import data_set
+from app.services.research_bench import grid_sets, setup_of
+from app.services.research_request import OptimizeRequest, SweepRequest
+from app.services.selection import parts_of
+from app.strategies.catalog import find
+from tests.research import bench
+from tests.research.bench import BARS
+
+SWEEP = {"strategy": "sma_cross", "grid": {"fast": [3, 5, 8, 13], "slow": [8, 13, 21, 34, 55]}, "top": 5}
+SEARCH = {"strategy": "sma_cross", "bounds": {"fast": [2, 20], "slow": [10, 60]}, "trials": 14, "top": 4}
+PANEL = align(BARS)
+
+
+@pytest.fixture
+def service(database_url, tmp_path):
+    service, database = bench.made(database_url, tmp_path)
+    database.save_bars(BARS)
+    service.database = database
+    yield service
+    database.close()
+
+
+def counted(database, request):
+    """Trials by the part of the bars they were counted on."""
+    spans = parts_of(PANEL, request)
+    parts = {name: data_set(PANEL.slice(span.start, span.stop + 1)).digest for name, span in spans.items()}
+    return {name: len(database.trials_of(digest, request.strategy)) for name, digest in parts.items()}
+
+
+def test_a_sweep_tries_each_set_once_and_chooses_on_bars_it_did_not_see(service):
+    run = service.work(service.start("sweep", SWEEP))
+    assert run.state is RunState.DONE
+    request, strategy = SweepRequest(**SWEEP), find("sma_cross")
+    sets = grid_sets(strategy, request.grid, {})
+    assert len(sets) == 4 * 5 - 3  # fast must lie below slow
+    assert counted(service.database, request) == {"train": len(sets), "validation": 5, "holdout": 1}
+    assert run.result["trials"] == {"evaluated": len(sets), "counted_on_these_bars": len(sets)}
+
+    spans, best = parts_of(PANEL, request), run.result["best"]
+    by = {}
+    for part, span in spans.items():
+        evaluation = evaluate(strategy, PANEL, sets, setup_of(request), start=span.start, stop=span.stop)
+        by[part] = [figures(evaluation, number) for number in range(len(sets))]
+    finalists = sorted(range(len(sets)), key=lambda i: by["train"][i].sharpe, reverse=True)[:5]
+    chosen = max(finalists, key=lambda i: by["validation"][i].sharpe)
+    assert best["values"] == sets[chosen]
+    assert Figures(**best["holdout"]) == pytest.approx(by["holdout"][chosen], nan_ok=True)
+    assert [row for row in run.result["table"] if "holdout" in row] == [best]
+
+    heat = run.result["heat_map"]
+    assert (heat["x"], heat["y"], heat["held"]) == ("fast", "slow", {})
+    at = {(values["fast"], values["slow"]): found.sharpe for values, found in zip(sets, by["train"], strict=True)}
+    assert heat["sharpe"] == [[at.get((fast, slow)) for fast in heat["x_values"]] for slow in heat["y_values"]]
+
+    rows = service.results()
+    assert [row.rank for row in rows] == [1, 2, 3, 4, 5]
+    assert [row.is_best for row in rows] == [True, False, False, False, False]
+    assert (rows[0].parameters, rows[0].sharpe) == (best["values"], best["validation"]["sharpe"])
+    assert service.results(only_best=True) == rows[:1]
+
+
+def test_the_same_sweep_counts_no_trial_again(service):
+    service.work(service.start("sweep", SWEEP))
+    again = service.work(service.start("sweep", SWEEP))
+    assert again.result["trials"]["counted_on_these_bars"] == 17
+    assert counted(service.database, SweepRequest(**SWEEP))["train"] == 17
+
+
+def test_spans_that_follow_each_other_share_no_bar_and_leave_none_out():
+    """The parts' returns are those of each part traded alone; bars behind a part change nothing in it."""
+    strategy, request = find("sma_cross"), SweepRequest(**SWEEP)
+    values = [{"fast": 5, "slow": 21}]
+    spans = list(parts_of(PANEL, request).values())
+    for span in spans:
+        whole = evaluate(strategy, PANEL, values, setup_of(request), start=span.start, stop=span.stop)
+        cut = evaluate(strategy, PANEL.slice(0, span.stop + 1), values, setup_of(request), start=span.start, stop=span.stop)
+        assert np.array_equal(whole.returns, cut.returns)
+        assert whole.known_at[0] == PANEL.known_at[span.start + 1]
+        assert whole.known_at[-1] == PANEL.known_at[span.stop]
+    assert [span.start for span in spans[1:]] == [span.stop for span in spans[:-1]]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"grid": {"fast": [0]}}, "fast: 0 is not among its whole numbers 1 to"),
+        ({"grid": {"fast": [2.5]}}, "whole numbers"),
+        ({"grid": {"quick": [1]}}, "no such parameter; it has fast, slow"),
+        ({"grid": {"fast": [50], "slow": [20]}}, "accepts none"),
+        ({"values": {"fast": 5}}, "either varied or held"),
+        ({"axes": ["fast", "fast"]}, "two different"),
+        ({"symbols": ["NONE"]}, "no 1Day bars of NONE"),
+        ({"train_fraction": 0.9, "validation_fraction": 0.1}, "nothing to hold out"),
+        ({"start": "2017-09-25"}, "choose a longer span"),
+        ({"strategy": "sma_crss"}, "did you mean sma_cross"),
+        ({"slippage_bps": float("nan")}, "slippage_bps"),
+        ({"colour": 1}, "colour"),
+    ],
+)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_what_cannot_be_swept_is_refused_with_the_reason(service, change, says):
+    with pytest.raises(InvalidInput, match=says):
+        service.start("sweep", SWEEP | change)
+    assert service.runs() == []
+
+
+def test_a_search_counts_each_trial_and_chooses_like_a_sweep(service):
+    run = service.work(service.start("optimize", SEARCH))
+    assert run.state is RunState.DONE
+    evaluated = run.result["trials"]["evaluated"]
+    request = OptimizeRequest(**SEARCH)
+    assert counted(service.database, request) == {"train": evaluated, "validation": 4, "holdout": 1}
+    assert evaluated + run.result["trials"]["refused_or_repeated"] == 14
+    assert len(service.results()) == 4
+
+
+def test_a_search_without_time_says_so(service):
+    with pytest.raises(InvalidInput, match="more seconds"):
+        service.work(service.start("optimize", SEARCH | {"seconds": 1e-6}))
+
+
+def start(url, directory, run_id):
+    command = (sys.executable, "-m", "tests.research.bench", url, str(directory), run_id)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout.readline().strip() == "ready"
+    return process
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(("kind", "database_url"), [("sweep", "sqlite"), ("optimize", "postgresql")], indirect=["database_url"])
+def test_a_killed_search_goes_on_and_comes_to_what_an_unbroken_one_does(service, database_url, tmp_path, kind):
+    asked = {
+        "sweep": SWEEP | {"grid": {"fast": list(range(2, 40)), "slow": list(range(40, 60))}},
+        "optimize": SEARCH | {"trials": 40},
+    }[kind]
+    run_id = service.start(kind, asked)
+    workers = [start(database_url, tmp_path, run_id) for _ in range(2)]
+    deadline = time.monotonic() + 90
+    while service.run(run_id).done < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    for worker in workers:
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+    left = service.run(run_id)
+    assert left.state is RunState.OPEN
+    run = service.work(run_id)
+    assert run.state is RunState.DONE
+    number = run.result["trials"]["evaluated"]
+    request = (SweepRequest if kind == "sweep" else OptimizeRequest)(**asked)
+    assert counted(service.database, request)["train"] == number
+    if kind == "sweep":
+        assert number == 38 * 20
+        assert service.work(service.start(kind, asked)).result["table"] == run.result["table"]
+    else:
+        assert number + run.result["trials"]["refused_or_repeated"] == 40
