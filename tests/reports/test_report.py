@@ -84,6 +84,25 @@ def test_the_page_has_every_part() -> None:
     assert text.count("data-symbol=") == 2 and 'href="#entry"' in text and 'href="#exit"' in text
 
 
+def test_a_walk_forward_shows_its_windows() -> None:
+    found = backtest(verdict=VERDICT) | {"params": {"strategy": "macd"}}
+    span = {"start": "2021-03-01T21:00:00+00:00", "end": "2021-06-01T21:00:00+00:00"}
+    ruled = {
+        "train": span,
+        "values": {"fast": 5, "slow_bars": 21.5},
+        "in_sample": {"sharpe": 1.25},
+        "out_of_sample": {"sharpe": -0.5},
+    }
+    windows = [{"test": span, "account_return": -0.02} | ruled, {"test": span, "account_return": None}]
+    degradation = {"mean_sharpe_in_sample": 1.25, "mean_sharpe_out_of_sample": -0.5, "kept": None, "windows_with_a_loss": 1}
+    found["result"]["walk_forward"] = {"windows": windows, "degradation": degradation}
+    said = " ".join("".join(Outline(page(found)).text).split())
+    assert "Walk-forward of macd" in said and "fast 5, slow bars 21.5" in said and "1 of 2 windows lost" in said
+    assert "−2.00 %" in said
+    found["result"]["walk_forward"]["degradation"] = None
+    assert "windows lost" not in page(found) and picture(found)
+
+
 def test_without_a_verdict_it_says_so() -> None:
     assert "was not checked for luck" in page(backtest())
 
