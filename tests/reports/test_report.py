@@ -172,6 +172,14 @@ def test_time_ticks_lie_within_and_are_few(first: int, span: int) -> None:
     assert len({tick.text for tick in ticks}) == len(ticks) or span < 86_400 * 2
 
 
+def test_days_without_a_move_are_neither_gain_nor_loss() -> None:
+    found = backtest()["result"]
+    found["returns_histogram"] = {"edges": [-0.03, -0.01, 0.01, 0.02], "counts": [3, 50, 4]}
+    chart = charts.distribution(found)
+    assert chart is not None and [block.role for block in chart.blocks] == ["loss", "benchmark", "gain"]
+    assert chart.blocks[1].top < chart.blocks[2].top < chart.blocks[0].top
+
+
 def test_a_curve_that_multiplies_is_drawn_by_ratios() -> None:
     found = backtest()["result"]
     for i, point in enumerate(found["equity_curve"]):
