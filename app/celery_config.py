@@ -44,7 +44,7 @@ SIMULATED_TICK_EXPIRES_SECONDS = 25.0  # shorter than the conductor's patience: 
 PENDING_LIMIT = 20  # unfinished tasks of one kind; the next is refused
 UNFINISHED = ("queued", "running")
 _KEYED = uuid.UUID("2a7e6b2e-7c8e-5c0e-9d1b-6f0f4b1c9a55")  # ids of tasks follow from their callers' keys
-OUTBOX_SWEEP_SECONDS = 5.0
+OUTBOX_SWEEP_SECONDS = 2.0  # and a second of beat's: an alert that no cycle hands on is at the channel within five
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,7 +113,7 @@ def _finish(response: Response) -> Response:
     headers["X-Content-Type-Options"] = "nosniff"
     headers["X-Frame-Options"] = "DENY"
     headers["Referrer-Policy"] = "no-referrer"
-    headers["Content-Security-Policy"] = _PAGE_POLICY if request.path.startswith("/openapi") else _POLICY
+    headers.setdefault("Content-Security-Policy", _PAGE_POLICY if request.path.startswith("/openapi") else _POLICY)
     if not request.path.startswith("/openapi"):
         headers["Cache-Control"] = "no-store"
     if request.path not in _QUIET_PATHS:

@@ -13,6 +13,7 @@ from app.config import Settings
 from app.domain.bar import BarSeries, Snapshot
 from app.domain.portfolio import Position
 from app.domain.ports import Account, VenueClock
+from app.domain.records import BacktestRecord
 from app.engine.decision import SymbolRecord
 from app.risk.limits import Policy
 
@@ -97,7 +98,8 @@ class Records(Protocol):
     def reconciliations(self, limit: int) -> Sequence[object]: ...  # noqa: D102
     def task(self, task_id: str) -> object: ...  # noqa: D102
     def tasks(self, limit: int) -> Sequence[object]: ...  # noqa: D102
-    def backtest(self, backtest_id: str) -> object: ...  # noqa: D102
+    def backtest(self, backtest_id: str) -> BacktestRecord: ...  # noqa: D102
+    def backtests(self, limit: int, before: datetime | None = None) -> Sequence[BacktestRecord]: ...  # noqa: D102
 
     def decisions(
         self, symbol: str | None = None, cycle_id: str | None = None, limit: int = 100, before: datetime | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,11 +16,13 @@ from app.domain.order import Side
 from app.domain.portfolio import Position
 from app.domain.ports import Account, VenueClock
 from app.domain.reason import Reason
+from app.domain.records import BacktestRecord
 from app.domain.trading_state import TradingState
 from app.engine.decision import SymbolRecord
 from app.risk.limits import Policy
 from app.services.audit_service import Story, StoryLine
 from app.services.protection import Protection, ProtectionStatus
+from tests.reports.made import stored
 
 NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)
 NAN = float("nan")
@@ -270,12 +272,20 @@ class FakeDatabase:
     def tasks(self, limit: int) -> list[TaskRow]:
         return list(self.tasks_by_id.values())[:limit]
 
-    def backtest(self, backtest_id: str) -> dict[str, Any]:
-        if backtest_id != "b-1":
+    def backtest(self, backtest_id: str) -> BacktestRecord:
+        if backtest_id == "b-old":
+            return BacktestRecord(backtest_id="b-old", created_at=NOW, params={}, performance=PERFORMANCE, result={})
+        if backtest_id not in ("b-1", "b-2"):
             raise NotFound(f"no backtest {backtest_id}")
-        return {"id": "b-1", "status": "completed", "performance": PERFORMANCE}
+        return replace(BACKTEST, backtest_id=backtest_id)
+
+    def backtests(self, limit: int, before: datetime | None = None) -> list[BacktestRecord]:
+        self.asked.append(("backtests", (limit, before)))
+        assert before is None or before.tzinfo is not None
+        return [replace(BACKTEST, result=None)][:limit]
 
 
+BACKTEST = stored(60)
 PERFORMANCE = {"total_return": 0.05, "annualized_return": 0.2, "sharpe_ratio": 1.1, "max_drawdown": 0.04, "win_rate": 0.55}
 
 
