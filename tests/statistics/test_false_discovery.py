@@ -35,7 +35,7 @@ SETS = [{"fast": fast, "slow": slow} for fast in range(1, 6) for slow in range(6
 COST_BPS = 5
 START = datetime(2015, 1, 1, tzinfo=UTC)
 # The drift at which the best of SETS has a true Sharpe ratio of 2 after costs; see the test of it.
-DRIFT = 0.00565
+DRIFT = 0.00612
 
 
 def verdict(opens: np.ndarray, closes: np.ndarray, *, cost_bps: int, seed: int) -> Level:
@@ -108,7 +108,7 @@ def test_a_market_that_only_rises_is_no_edge_of_whoever_times_it():
 
 
 def test_an_edge_of_sharpe_two_over_five_years_mostly_passes():
-    markets = MARKETS // 3 if not LONG else MARKETS
+    markets = MARKETS // 2
     passed = 0
     for number in range(markets):
         opens, closes = with_edge(DRIFT, np.random.default_rng([SEED, 3, number]))
