@@ -34,6 +34,9 @@ TUNE_TASK = "app.tasks.optimize_hyperparameters_for_watchlist"
 BACKTEST_TASK = "app.tasks.run_backtest"
 DELIVER_TASK = "app.tasks.deliver_outbox"
 RECONCILE_TASK = "app.tasks.reconcile_books"
+RESEARCH_TASK = "app.tasks.work_on_research"
+OPTIMIZE_TASK = "app.tasks.optimize_ensemble"
+DIVERGENCE_TASK = "app.tasks.compare_with_backtest"
 
 # Raised whenever a message of before could be misread by the tasks of after: those still queued are refused, not guessed at.
 MESSAGE_VERSION = 1
@@ -61,11 +64,20 @@ TASKS: Mapping[str, TaskRule] = {
     TRAIN_TASK: TaskRule(queue=LEARNING, soft_seconds=3_600, hard_seconds=3_900),
     TUNE_TASK: TaskRule(queue=LEARNING, soft_seconds=LONGEST_TASK_SECONDS - 600, hard_seconds=LONGEST_TASK_SECONDS),
     BACKTEST_TASK: TaskRule(queue=BACKTESTS, soft_seconds=3_600, hard_seconds=3_900),
+    RESEARCH_TASK: TaskRule(queue=BACKTESTS, soft_seconds=LONGEST_TASK_SECONDS - 600, hard_seconds=LONGEST_TASK_SECONDS),
+    OPTIMIZE_TASK: TaskRule(queue=BACKTESTS, soft_seconds=LONGEST_TASK_SECONDS - 600, hard_seconds=LONGEST_TASK_SECONDS),
     RECONCILE_TASK: TaskRule(queue=TRADING, soft_seconds=240, hard_seconds=300),
+    DIVERGENCE_TASK: TaskRule(queue=BACKTESTS, soft_seconds=1_800, hard_seconds=1_900),
     DELIVER_TASK: TaskRule(queue=UPKEEP, soft_seconds=50, hard_seconds=60),
 }
 
-KINDS: Mapping[str, str] = {"trading_cycle": CYCLE_TASK, "train": TRAIN_TASK, "tune": TUNE_TASK, "backtest": BACKTEST_TASK}
+KINDS: Mapping[str, str] = {
+    "trading_cycle": CYCLE_TASK,
+    "train": TRAIN_TASK,
+    "tune": TUNE_TASK,
+    "backtest": BACKTEST_TASK,
+    "divergence": DIVERGENCE_TASK,
+}
 
 
 def make_celery(chosen: Settings) -> Celery:
@@ -175,6 +187,12 @@ def beat_schedule(chosen: Settings) -> dict[str, dict[str, Any]]:
         "schedule": crontab(minute="30", hour="22", day_of_week="mon-fri", nowfun=now),
         "options": {"expires": 3600.0},
     }
+    # After the books have been compared, and before the night's training replaces the models that forecast the day.
+    entries["compare-with-backtest"] = {
+        "task": DIVERGENCE_TASK,
+        "schedule": crontab(minute="45", hour="22", day_of_week="mon-fri", nowfun=now),
+        "options": {"expires": 3600.0},
+    }
     if chosen.nightly_learning:
         nightly = crontab(minute="0", hour="23", day_of_week="mon-fri", nowfun=now)
         options = {"expires": 12 * 3600.0}
@@ -183,6 +201,12 @@ def beat_schedule(chosen: Settings) -> dict[str, dict[str, Any]]:
             "task": TRAIN_TASK,
             "schedule": nightly,
             "kwargs": {"nightly": True},
+            "options": options,
+        }
+        # After the day's tuning and training; the morning after each trading day.
+        entries["optimize-ensemble"] = {
+            "task": OPTIMIZE_TASK,
+            "schedule": crontab(minute="0", hour="1", day_of_week="tue-sat", nowfun=now),
             "options": options,
         }
     return entries
@@ -270,6 +294,15 @@ class CeleryTaskQueue:
         if known is None or known.state == "queued":
             self._ring(kind, task_id)  # without a broker it stays queued, for the next time it is asked for
         return task_id
+
+    def ring_research(self, run_id: str, workers: int = 1) -> None:
+        """Have `workers` processes, as far as there are so many, work on a run of research. TryAgain: no broker; the run
+        stands as it is and can be rung for again."""
+        try:
+            for _ in range(workers):
+                self._celery.send_task(RESEARCH_TASK, kwargs={"run_id": run_id})
+        except (OperationalError, RedisError, OSError) as fault:
+            raise TryAgain("the task queue cannot be reached", code="queue_unavailable") from fault
 
     def _refuse_when_full(self, kind: str) -> None:
         waiting = [task for task in self._records.tasks(10 * PENDING_LIMIT) if task.kind == kind and task.state in UNFINISHED]

@@ -17,8 +17,11 @@ from app.commands.arguments import Start, Symbols, read_amount, read_date, read_
 from app.commands.audit import audit
 from app.commands.backtests import Html, Png, backtests, check_folders, print_figures, write_reports
 from app.commands.build import build
+from app.commands.check import check
 from app.commands.console import chosen_settings, errors, out, print_rows, services
+from app.commands.divergence import divergence
 from app.commands.reconcile import reconcile
+from app.commands.research import optimize, research, sweep, walk_forward
 from app.commands.risk import risk
 from app.commands.simulator import HELP as SIMULATOR_HELP
 from app.commands.simulator import simulator
@@ -38,11 +41,17 @@ cli = typer.Typer(
 cli.add_typer(risk)
 cli.add_typer(audit)
 cli.command()(reconcile)
+cli.add_typer(check)
+cli.command()(divergence)
 cli.add_typer(build)
 cli.add_typer(strategy)
 cli.add_typer(backtests)
 cli.command()(trials)
 cli.add_typer(verdict)
+cli.command(epilog="Example: trader sweep sma_cross --grid 'fast=5:30:5 slow=40:200:20' --symbols SPY")(sweep)
+cli.command(name="walk-forward", epilog="Example: trader walk-forward rsi --grid 'oversold=20,25,30'")(walk_forward)
+cli.command(epilog="Example: trader optimize sma_cross --bounds 'fast=3:40 slow=20:250' --trials 200 --symbols SPY")(optimize)
+cli.add_typer(research)
 cli.command(help=SIMULATOR_HELP)(simulator)
 
 Data = Annotated[

@@ -32,6 +32,9 @@ DEFAULT_SECRET_KEY = "change-me-before-anyone-else-can-reach-this-address"  # no
 DEFAULT_ADMIN_PASSWORD = "password"  # noqa: S105 - refused outside the simulated mode
 
 
+DEFAULT_OPT_THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+
+
 class TradingMode(StrEnum):
     """Where orders go: the bundled simulated exchange, Alpaca's paper account, or Alpaca with real money."""
 
@@ -83,7 +86,7 @@ class Settings(BaseSettings):
     )
     strategy_timeframe: Literal["1Min", "5Min", "15Min", "1Hour", "1Day"] = Field("1Day", description="Bars a strategy sees.")
     strategies_dir: Path = Path("strategies")
-    nightly_learning: bool = Field(True, description="Tune and train at 23:00 UTC on weekdays.")
+    nightly_learning: bool = Field(True, description="Tune and train at 23:00 UTC on weekdays, search the ensemble at 01:00.")
 
     alpaca_api_key: SecretStr = SecretStr("simulated")
     alpaca_api_secret: SecretStr = SecretStr("simulated")
@@ -123,6 +126,13 @@ class Settings(BaseSettings):
     exit_partial_fraction: float = Field(0.0, ge=0, lt=1, description="The part of the holding sold then.")
     exit_trailing_fraction: float = Field(0.0, ge=0, lt=1, description="Stop so far below the best price; 0: off.")
     exit_trailing_atr_multiple: float = Field(0.0, ge=0, le=100, description="Stop so many ATR below the best price; 0: off.")
+
+    opt_thresholds: Annotated[tuple[float, ...], NoDecode] = tuple(DEFAULT_OPT_THRESHOLDS)
+    opt_window: int = Field(200, ge=1, le=100_000, description="Bars before the span that warm up the rules of the ensemble.")
+    opt_threads: int = Field(4, ge=1, le=64, description="Threads of a sweep in each process.")
+    opt_initial_cash: float = Field(1_000_000.0, gt=0, le=1e12, allow_inf_nan=False)
+    opt_months: int = Field(3, ge=1, le=120, description="Length of the nightly search's span.")
+    opt_journal: str = Field("", description="Where searches keep their journal: a directory or a Redis URL; empty: STATE_DIR.")
 
     secret_key: SecretStr = SecretStr(DEFAULT_SECRET_KEY)
     admin_username: str = "admin"
@@ -168,6 +178,18 @@ class Settings(BaseSettings):
         numbers = isinstance(found, dict) and all(type(number) in {int, float} for number in found.values())
         if not numbers:
             raise ValueError('must be an object of numbers; write it like {"fast": 5, "slow": 20}')
+        return found
+
+    @field_validator("opt_thresholds", mode="before")
+    @classmethod
+    def _split_thresholds(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = value.replace(",", " ").split()
+        if not isinstance(value, (list, tuple)) or not value:
+            raise ValueError("not a list of thresholds such as 0.05,0.1,0.2")
+        found = tuple(dict.fromkeys(float(one) for one in value))
+        if not all(0.01 <= one <= 1 for one in found):
+            raise ValueError("thresholds must lie between 0.01 and 1")
         return found
 
     @model_validator(mode="after")
@@ -300,7 +322,7 @@ class Settings(BaseSettings):
 
 
 _SECONDS_OF_BAR = {"1Min": 60, "5Min": 300, "15Min": 900, "1Hour": 3_600, "1Day": 86_400}
-_NOT_BEHAVIOUR = ("_url", "_host", "_port", "_dir", "_file", "_username", "log_level")
+_NOT_BEHAVIOUR = ("_url", "_host", "_port", "_dir", "_file", "_username", "log_level", "opt_journal")
 
 
 def _is_secret(field: FieldInfo) -> bool:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from app import __version__
 from app.brokers.alpaca import AlpacaBroker
@@ -14,24 +18,29 @@ from app.brokers.rate_limit import TokenBucket
 from app.celery_config import CeleryTaskQueue, make_celery
 from app.config import Settings, TradingMode
 from app.domain.audit import digest
-from app.domain.bar import DAILY
+from app.domain.bar import DAILY, BarSeries
 from app.domain.errors import ConfigurationError, InvalidInput
 from app.domain.forecast import Forecaster
 from app.domain.ports import Clock
 from app.learning.scripted import ScriptedForecaster
+from app.marketdata.files import load_bars
+from app.marketdata.generator import generate_daily
 from app.notify.notifier import Notifier
 from app.risk.limits import Policy, RiskLimits
 from app.runtime import failpoint
+from app.runtime.calendar import TradingCalendar, new_york_calendar
 from app.runtime.clock import WallClock
-from app.runtime.owner import is_alive
+from app.runtime.owner import is_alive, this_process
 from app.runtime.redaction import SHORTEST_SECRET, secrets_of
 from app.runtime.version import code_version
 from app.services.ai_service import AIService
 from app.services.alpaca_service import FORECAST_DAYS, AlpacaService
 from app.services.audit_service import AuditService
 from app.services.backtest_service import BacktestService
+from app.services.check_service import CheckService
 from app.services.collector import LiveBars
 from app.services.database_service import DatabaseService
+from app.services.divergence_service import DivergenceService
 from app.services.execution import Executor
 from app.services.exit_monitor import ExitMonitor
 from app.services.exit_orders import ExitOrders
@@ -41,19 +50,25 @@ from app.services.market_collector import MarketCollector
 from app.services.optimizer_service import OptimizerService
 from app.services.protection import ProtectionService
 from app.services.reconciliation import Reconciler
+from app.services.research import Job, ResearchService
+from app.services.research_bench import ResearchBench
 from app.services.risk_manager import RiskManager
+from app.services.strategy_search import OptimizeJob
 from app.services.strategy_service import Chosen, StrategyService
+from app.services.sweep_service import SweepJob
 from app.services.trade_updates import TradeUpdates
 from app.services.trading_service import TradingService
 from app.services.trial_ledger import TrialLedger
 from app.services.verdict_gate import VerdictGate
 from app.services.verdict_service import VerdictService
+from app.services.walk_forward_service import Windows, open_job
 from app.storage.audit import Journal
 from app.storage.audit_anchor import Anchor
 from app.storage.database import Database
 from app.storage.model_files import ModelFiles
 from app.storage.param_files import ParamFiles
-from app.strategies.catalog import MODEL_DRIVEN
+from app.storage.study_files import study_journal
+from app.strategies.catalog import MODEL_DRIVEN, find
 
 SIMULATED_REQUESTS_PER_MINUTE = 60_000  # our own exchange asks for no restraint
 
@@ -77,9 +92,12 @@ class Services:
     optimizer: OptimizerService
     trials: TrialLedger
     verdicts: VerdictService
+    research: ResearchService
     tasks: CeleryTaskQueue
     notifier: Notifier
     audit: AuditService
+    checks: CheckService
+    divergence: DivergenceService
 
     def close(self) -> None:
         """Give back connections."""
@@ -96,7 +114,15 @@ def build(settings: Settings) -> Services:
     limits, policy = _rules(settings, chosen)
     alpaca = _venue(settings, database, clock, chosen)
     params = ParamFiles(settings.params_dir)
-    ai = AIService(ModelFiles(settings.models_dir), params)
+    checks = CheckService(
+        database,
+        find=find,
+        generate=lambda symbols, first, last: generate_daily(7, symbols, new_york_calendar().between(first, last)),
+        watchlist=settings.watchlist,
+        limits=settings.limits,
+        policy=settings.policy,
+    )
+    ai = AIService(ModelFiles(settings.models_dir), params, gate=checks.gate)
     forecaster: Forecaster = ScriptedForecaster(settings.forecasts_file) if settings.forecasts_file else ai
     risk = _risk(settings, database, alpaca, clock, limits)
     trading = TradingService(
@@ -148,10 +174,52 @@ def build(settings: Settings) -> Services:
         optimizer=OptimizerService(params),
         trials=trials,
         verdicts=verdicts,
+        research=_research(settings, database, verdicts, params, clock, alpaca.calendar),
         tasks=CeleryTaskQueue(make_celery(settings), database),
         notifier=Notifier(settings, clock),
         audit=AuditService(database),
+        checks=checks,
+        divergence=DivergenceService(database=database, venue=alpaca, forecaster=forecaster),
     )
+
+
+def build_research(settings: Settings) -> ResearchService:
+    """Sweeps, walk-forwards and searches on stored bars or files: no venue, no queue. Migrates the database."""
+    clock = WallClock()
+    database = _database(settings, clock)
+    verdicts = VerdictService(database, TrialLedger(database), clock)
+    return _research(settings, database, verdicts, ParamFiles(settings.params_dir), clock, new_york_calendar)
+
+
+def _research(
+    settings: Settings,
+    database: DatabaseService,
+    verdicts: VerdictService,
+    params: ParamFiles,
+    clock: Clock,
+    calendar: Callable[[], TradingCalendar],
+) -> ResearchService:
+    def read_file(path: Path, symbols: tuple[str, ...]) -> dict[str, BarSeries]:
+        return load_bars(path, symbols=symbols).bars
+
+    bench = ResearchBench(database, read_file=read_file, find=find, watchlist=settings.watchlist, clock=clock)
+    journal = study_journal(settings.opt_journal or str(settings.state_dir / "studies"))
+    windows = partial(
+        Windows,
+        bench=bench,
+        store=database,
+        judge=verdicts,
+        limits=settings.limits,
+        policy=settings.policy,
+        calendar=calendar,
+    )
+    searches: dict[str, Any] = {"bench": bench, "clock": clock, "save": database.save_optimizer_results}
+    kinds: dict[str, Callable[[Mapping[str, Any]], Job]] = {
+        "sweep": lambda request: SweepJob(request, threads=settings.opt_threads, **searches),
+        "optimize": lambda request: OptimizeJob(request, storage=journal, **searches),
+        "walk_forward": lambda request: open_job(request, windows, params),
+    }
+    return ResearchService(database, kinds=kinds, owner=this_process(), is_alive=is_alive)
 
 
 def build_kill_switch(settings: Settings) -> KillSwitch:

@@ -82,10 +82,20 @@ class DatabaseService(TradingLedger, ResearchLedger, RunLedger):
                     pass
         return found
 
-    def save_backtest(self, params: Mapping[str, Any], performance: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-        """Stores a finished backtest; its id."""
+    def save_backtest(
+        self,
+        params: Mapping[str, Any],
+        performance: Mapping[str, Any],
+        result: Mapping[str, Any],
+        backtest_id: str | None = None,
+    ) -> str:
+        """Stores a finished backtest; its id, new unless given. One that is there already stays as it is."""
         record = BacktestRecord(
-            backtest_id=uuid.uuid4().hex, created_at=self._clock.now(), params=params, performance=performance, result=result
+            backtest_id=backtest_id or uuid.uuid4().hex,
+            created_at=self._clock.now(),
+            params=params,
+            performance=performance,
+            result=result,
         )
         self._db.write(lambda c: backtests.add(c, record))
         return record.backtest_id

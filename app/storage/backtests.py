@@ -14,7 +14,10 @@ _SUMMARY = [column for column in BACKTESTS.c if column.name != "result"]
 
 
 def add(connection: Connection, backtest: BacktestRecord) -> None:
-    """Stores a backtest."""
+    """Stores a backtest; one of that id that is there already stays as it is."""
+    known = select(BACKTESTS.c.backtest_id).where(BACKTESTS.c.backtest_id == backtest.backtest_id)
+    if connection.execute(known).first() is not None:
+        return
     connection.execute(
         insert(BACKTESTS).values(
             backtest_id=backtest.backtest_id,

@@ -84,6 +84,14 @@ class Services(Protocol):
         """OptimizerService."""
 
     @property
+    def research(self) -> Any:
+        """ResearchService."""
+
+    @property
+    def divergence(self) -> Any:
+        """DivergenceService."""
+
+    @property
     def tasks(self) -> Any:
         """CeleryTaskQueue."""
 

@@ -223,6 +223,29 @@ class Comparison(Answer):
     warnings: list[str] = Field(description="Why the figures may not be compared as they stand")
 
 
+class ResearchRuns(Answer):
+    """Sweeps, walk-forwards and searches, newest first."""
+
+    runs: list[Record]
+
+
+class HeatMap(Answer):
+    """A figure over one or two parameters, the others held."""
+
+    x: str
+    x_values: list[float]
+    y: str | None
+    y_values: list[float | None]
+    held: dict[str, float]
+    sharpe: list[list[float | None]]
+
+
+class OptimizerResults(Answer):
+    """The best parameter sets of searches, newest first."""
+
+    results: list[Record]
+
+
 class Open(BaseModel):
     """A record whose fields are those of its table."""
 
@@ -255,6 +278,32 @@ class Reconciliation(Answer):
     adopted: list[Record] = Field(description="Orders and holdings found at the venue and taken over")
     explained: list[Record] = Field(description="Entries of the account statement newly booked")
     unexplained: list[Difference]
+
+
+class DivergenceAnswer(Answer):
+    """Live beside backtest over the sessions from `first` to `last`. Amounts in account currency, by cause: data, signal, risk,
+    fill, fee, timing; they add up to `gap`, which is live_gain less backtest_gain."""
+
+    first: str
+    last: str
+    compared_at: str | None
+    cycles: int
+    decisions: int
+    differing_decisions: int = Field(description="Must be 0")
+    agrees: bool
+    live_gain: str
+    backtest_gain: str
+    gap: str
+    amounts: dict[str, str]
+    by_symbol: dict[str, dict[str, str]]
+    correlation: float | None = Field(description="Of the two daily return curves; null below three sessions")
+    correlation_reached: bool | None = Field(description="Whether it is above 0.8")
+    days: list[Record]
+    differences: list[Record] = Field(description="Differing decisions first; 500 at most of difference_count")
+    difference_count: int
+    unmatched: list[str] = Field(description="Symbols taken as they were: no minute bars to match them with")
+    unjudged_forecasts: int = Field(description="Forecasts of models that have been replaced since")
+    notes: list[str]
 
 
 class AuditLine(Answer):

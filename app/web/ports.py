@@ -97,7 +97,7 @@ class Records(Protocol):
     def equity_curve(self, since: datetime | None = None, limit: int = 1000) -> Sequence[object]: ...  # noqa: D102
     def reconciliations(self, limit: int) -> Sequence[object]: ...  # noqa: D102
     def task(self, task_id: str) -> object: ...  # noqa: D102
-    def tasks(self, limit: int) -> Sequence[object]: ...  # noqa: D102
+    def tasks(self, limit: int, kind: str | None = None) -> Sequence[object]: ...  # noqa: D102
     def backtest(self, backtest_id: str) -> BacktestRecord: ...  # noqa: D102
     def backtests(self, limit: int, before: datetime | None = None) -> Sequence[BacktestRecord]: ...  # noqa: D102
 
@@ -121,6 +121,18 @@ class Models(Protocol):
 
     def status(self) -> Sequence[object]:
         """One record per model version in use."""
+        ...
+
+
+class Research(Protocol):
+    """Runs of sweeps, walk-forwards and searches. Unknown ids raise NotFound."""
+
+    def runs(self, limit: int) -> Sequence[object]: ...  # noqa: D102
+    def run(self, run_id: str) -> object: ...  # noqa: D102
+    def results(self, limit: int) -> Sequence[object]: ...  # noqa: D102
+
+    def cancel(self, run_id: str) -> object:
+        """Nobody works on it any more."""
         ...
 
 
@@ -159,5 +171,7 @@ class Services(Protocol):
     def ai(self) -> Models: ...  # noqa: D102
     @property
     def audit(self) -> Audit: ...  # noqa: D102
+    @property
+    def research(self) -> Research: ...  # noqa: D102
     @property
     def tasks(self) -> TaskQueue: ...  # noqa: D102

@@ -17,6 +17,7 @@ from app.domain.portfolio import Position
 from app.domain.ports import Account, VenueClock
 from app.domain.reason import Reason
 from app.domain.records import BacktestRecord
+from app.domain.research import OptimizerResult, ResearchRun, RunState
 from app.domain.trading_state import TradingState
 from app.engine.decision import SymbolRecord
 from app.risk.limits import Policy
@@ -80,6 +81,35 @@ class TaskRow:
     params: dict[str, Any]
     result: dict[str, Any] | None = None
     error: str | None = None
+
+
+DIVERGENCE = TaskRow(
+    id="t-divergence",
+    kind="divergence",
+    state="done",
+    params={},
+    result={
+        "first": "2026-03-05",
+        "last": "2026-03-05",
+        "cycles": 39,
+        "decisions": 1248,
+        "differing_decisions": 0,
+        "agrees": True,
+        "live_gain": "12.50",
+        "backtest_gain": "13.00",
+        "gap": "-0.50",
+        "amounts": {"data": "0", "signal": "0", "risk": "0", "fill": "-0.30", "fee": "-0.20", "timing": "0"},
+        "by_symbol": {"fill": {"AAPL": "-0.30"}, "fee": {"AAPL": "-0.20"}},
+        "correlation": None,
+        "correlation_reached": None,
+        "days": [],
+        "differences": [],
+        "difference_count": 0,
+        "unmatched": [],
+        "unjudged_forecasts": 0,
+        "notes": [],
+    },
+)
 
 
 class FakeVenue:
@@ -269,8 +299,8 @@ class FakeDatabase:
         except KeyError:
             raise NotFound(f"no task {task_id}", code="unknown_task") from None
 
-    def tasks(self, limit: int) -> list[TaskRow]:
-        return list(self.tasks_by_id.values())[:limit]
+    def tasks(self, limit: int, kind: str | None = None) -> list[TaskRow]:
+        return [DIVERGENCE] if kind == "divergence" else list(self.tasks_by_id.values())[:limit]
 
     def backtest(self, backtest_id: str) -> BacktestRecord:
         if backtest_id == "b-old":
@@ -329,6 +359,37 @@ class FakeModels:
         return [{"symbol": "AAPL", "version": "abc", "trained_through": NOW, "scores": {"mse_ratio": 0.998}}]
 
 
+class FakeResearch:
+    """One sweep that is done."""
+
+    def __init__(self) -> None:
+        heat = {"x": "fast", "x_values": [5.0, 8.0], "y": None, "y_values": [None], "held": {}, "sharpe": [[0.4, NAN]]}
+        best = {"values": {"fast": 5}}
+        self.row = ResearchRun(
+            run_id="r-1", kind="sweep", state=RunState.DONE, request={"strategy": "rsi"}, dataset="d", chunks=2, done=2,
+            result={"best": best, "heat_map": heat}, error=None, created_at=NOW, finished_at=NOW,
+        )  # fmt: skip
+
+    def runs(self, limit: int) -> list[ResearchRun]:
+        return [self.row][:limit]
+
+    def run(self, run_id: str) -> ResearchRun:
+        if run_id != "r-1":
+            raise NotFound(f"no research run {run_id}")
+        return self.row
+
+    def cancel(self, run_id: str) -> ResearchRun:
+        return self.run(run_id)
+
+    def results(self, limit: int) -> list[OptimizerResult]:
+        return [
+            OptimizerResult(
+                run_id="r-1", rank=1, created_at=NOW, strategy="rsi", parameters={"low": 30.0}, total_return=0.02,
+                max_drawdown=0.1, sharpe=0.4, win_rate=None, is_best=True, figures={"train": {"sharpe": 1.0}},
+            )
+        ][:limit]  # fmt: skip
+
+
 class FakeProtection:
     def status(self) -> ProtectionStatus:
         held = Protection(
@@ -360,6 +421,7 @@ class FakeServices:
     database: FakeDatabase = field(default_factory=FakeDatabase)
     ai: FakeModels = field(default_factory=FakeModels)
     audit: FakeAudit = field(default_factory=FakeAudit)
+    research: FakeResearch = field(default_factory=FakeResearch)
     tasks: FakeQueue = field(init=False)
 
     @property

@@ -43,6 +43,7 @@ ROUTES = [
     ("POST", "/api/risk/kill", {"reason": "odd fills"}, 200, answers.Killed),
     ("POST", "/api/risk/enable", {"symbol": "AAPL"}, 200, answers.RiskStatus),
     ("GET", "/api/reconciliation", None, 200, answers.Reconciliation),
+    ("GET", "/api/divergence", None, 200, answers.DivergenceAnswer),
     ("GET", "/api/dashboard/all_data", None, 200, answers.Dashboard),
     ("GET", "/api/test/connection", None, 200, answers.Connection),
     ("GET", "/api/tasks", None, 200, answers.Tasks),
@@ -53,6 +54,11 @@ ROUTES = [
     ("GET", "/api/equity?since=2026-03-01T00:00:00%2B01:00", None, 200, answers.Equity),
     ("GET", "/api/audit/orders/at-aapl-1", None, 200, answers.AuditStory),
     ("GET", "/api/models", None, 200, answers.Models),
+    ("GET", "/api/research", None, 200, answers.ResearchRuns),
+    ("GET", "/api/research/r-1", None, 200, answers.Open),
+    ("GET", "/api/research/r-1/heat-map", None, 200, answers.HeatMap),
+    ("POST", "/api/research/r-1/cancel", None, 200, answers.Open),
+    ("GET", "/api/optimizer/results?limit=5", None, 200, answers.OptimizerResults),
 ]
 TRIED_ELSEWHERE = {"tasks.task", "backtest.report_page", "backtest.report_picture"}
 PUBLIC = {"/api/auth/login", "/api/health", "/api/ready", "/metrics"}
