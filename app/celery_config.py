@@ -36,6 +36,7 @@ DELIVER_TASK = "app.tasks.deliver_outbox"
 RECONCILE_TASK = "app.tasks.reconcile_books"
 RESEARCH_TASK = "app.tasks.work_on_research"
 OPTIMIZE_TASK = "app.tasks.optimize_ensemble"
+DIVERGENCE_TASK = "app.tasks.compare_with_backtest"
 
 # Raised whenever a message of before could be misread by the tasks of after: those still queued are refused, not guessed at.
 MESSAGE_VERSION = 1
@@ -46,7 +47,7 @@ SIMULATED_TICK_EXPIRES_SECONDS = 25.0  # shorter than the conductor's patience: 
 PENDING_LIMIT = 20  # unfinished tasks of one kind; the next is refused
 UNFINISHED = ("queued", "running")
 _KEYED = uuid.UUID("2a7e6b2e-7c8e-5c0e-9d1b-6f0f4b1c9a55")  # ids of tasks follow from their callers' keys
-OUTBOX_SWEEP_SECONDS = 5.0
+OUTBOX_SWEEP_SECONDS = 2.0  # and a second of beat's: an alert that no cycle hands on is at the channel within five
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +67,17 @@ TASKS: Mapping[str, TaskRule] = {
     RESEARCH_TASK: TaskRule(queue=BACKTESTS, soft_seconds=LONGEST_TASK_SECONDS - 600, hard_seconds=LONGEST_TASK_SECONDS),
     OPTIMIZE_TASK: TaskRule(queue=BACKTESTS, soft_seconds=LONGEST_TASK_SECONDS - 600, hard_seconds=LONGEST_TASK_SECONDS),
     RECONCILE_TASK: TaskRule(queue=TRADING, soft_seconds=240, hard_seconds=300),
+    DIVERGENCE_TASK: TaskRule(queue=BACKTESTS, soft_seconds=1_800, hard_seconds=1_900),
     DELIVER_TASK: TaskRule(queue=UPKEEP, soft_seconds=50, hard_seconds=60),
 }
 
-KINDS: Mapping[str, str] = {"trading_cycle": CYCLE_TASK, "train": TRAIN_TASK, "tune": TUNE_TASK, "backtest": BACKTEST_TASK}
+KINDS: Mapping[str, str] = {
+    "trading_cycle": CYCLE_TASK,
+    "train": TRAIN_TASK,
+    "tune": TUNE_TASK,
+    "backtest": BACKTEST_TASK,
+    "divergence": DIVERGENCE_TASK,
+}
 
 
 def make_celery(chosen: Settings) -> Celery:
@@ -177,6 +185,12 @@ def beat_schedule(chosen: Settings) -> dict[str, dict[str, Any]]:
     entries["reconcile-books"] = {
         "task": RECONCILE_TASK,
         "schedule": crontab(minute="30", hour="22", day_of_week="mon-fri", nowfun=now),
+        "options": {"expires": 3600.0},
+    }
+    # After the books have been compared, and before the night's training replaces the models that forecast the day.
+    entries["compare-with-backtest"] = {
+        "task": DIVERGENCE_TASK,
+        "schedule": crontab(minute="45", hour="22", day_of_week="mon-fri", nowfun=now),
         "options": {"expires": 3600.0},
     }
     if chosen.nightly_learning:

@@ -5,11 +5,12 @@ Names are those of the requirements. Fractions are fractions (0.05 is 5 %), mone
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -21,6 +22,7 @@ from app.domain.exits import ExitPolicy
 from app.risk.limits import Policy, RiskLimits
 from app.runtime.failpoint import parse
 from app.runtime.sqlite_version import is_safe
+from app.strategies.catalog import MODEL_DRIVEN
 
 DEFAULT_WATCHLIST = (
     "AAPL MSFT GOOGL TSLA SPY NVDA AMZN META NFLX AMD JNJ UNH JPM PG CAT XOM "
@@ -78,6 +80,12 @@ class Settings(BaseSettings):
     exit_monitor_seconds: float = Field(
         5.0, ge=1, le=60, description="Between two looks of the exit monitor, wall time; a hit is acted on within two."
     )
+    strategy: str = Field(MODEL_DRIVEN, min_length=1, description="What trades: see `trader strategy list`.")
+    strategy_parameters: Annotated[dict[str, float], NoDecode] = Field(
+        default_factory=dict, description='Parameters other than the defaults, as JSON: {"fast": 5}.'
+    )
+    strategy_timeframe: Literal["1Min", "5Min", "15Min", "1Hour", "1Day"] = Field("1Day", description="Bars a strategy sees.")
+    strategies_dir: Path = Path("strategies")
     nightly_learning: bool = Field(True, description="Tune and train at 23:00 UTC on weekdays, search the ensemble at 01:00.")
 
     alpaca_api_key: SecretStr = SecretStr("simulated")
@@ -160,6 +168,18 @@ class Settings(BaseSettings):
             return symbols
         return value
 
+    @field_validator("strategy_parameters", mode="before")
+    @classmethod
+    def _read_parameters(cls, value: object) -> object:
+        try:
+            found = json.loads(value) if isinstance(value, str) else value
+        except json.JSONDecodeError as fault:
+            raise ValueError(f'not JSON ({fault.msg}); write it like {{"fast": 5, "slow": 20}}') from None
+        numbers = isinstance(found, dict) and all(type(number) in {int, float} for number in found.values())
+        if not numbers:
+            raise ValueError('must be an object of numbers; write it like {"fast": 5, "slow": 20}')
+        return found
+
     @field_validator("opt_thresholds", mode="before")
     @classmethod
     def _split_thresholds(cls, value: object) -> object:
@@ -194,6 +214,7 @@ class Settings(BaseSettings):
         if self.trading_mode is TradingMode.LIVE and self.forecasts_file:
             faults.append("FORECASTS_FILE is for drills and is refused in live mode; unset it")
         faults += self._failpoint_faults()
+        faults += self._strategy_faults()
         if self.trading_mode is TradingMode.LIVE and self.database_url.startswith("sqlite") and not is_safe():
             faults.append(
                 f"DATABASE_URL: SQLite {sqlite3.sqlite_version} can corrupt a database that several processes write to; with "
@@ -225,6 +246,18 @@ class Settings(BaseSettings):
             except ValueError as fault:
                 faults.append(f"{name} {fault}")
         return faults
+
+    def _strategy_faults(self) -> list[str]:
+        if self.strategy == MODEL_DRIVEN:
+            said = [name for name in ("strategy_parameters", "strategy_timeframe") if name in self.model_fields_set]
+            return [f"{name.upper()} is for another strategy than {MODEL_DRIVEN}; unset it" for name in said]
+        seconds = _SECONDS_OF_BAR[self.strategy_timeframe]
+        if self.trading_cycle_seconds > seconds:
+            return [
+                f"TRADING_CYCLE_SECONDS={self.trading_cycle_seconds} is longer than a bar of STRATEGY_TIMEFRAME="
+                f"{self.strategy_timeframe}: signals between two cycles would never be seen; set it to {seconds} or less"
+            ]
+        return []
 
     def _wrong_addresses(self) -> list[str]:
         """An address of Alpaca's that belongs to another mode: keys and money would not be what the mode says."""
@@ -288,6 +321,7 @@ class Settings(BaseSettings):
         )
 
 
+_SECONDS_OF_BAR = {"1Min": 60, "5Min": 300, "15Min": 900, "1Hour": 3_600, "1Day": 86_400}
 _NOT_BEHAVIOUR = ("_url", "_host", "_port", "_dir", "_file", "_username", "log_level", "opt_journal")
 
 

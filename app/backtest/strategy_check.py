@@ -1,10 +1,11 @@
-"""A strategy before the analysers: columns and score on whole data, on data with gaps, and as a later split tells it."""
+"""A strategy before the analysers: its columns, score and live answer, on whole data and with gaps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
@@ -25,29 +26,86 @@ from app.backtest.lookahead import (
     newest_needs,
     split_later,
 )
-from app.domain.bar import Floats
+from app.domain.bar import BarSeries, Floats, Seconds
 from app.domain.errors import InvalidInput
+from app.domain.forecast import Answer as Forecasted
+from app.domain.forecast import Forecast, Score
 from app.domain.panel import Panel, align
-from app.strategies.strategy import Strategy, Values
+from app.strategies.forecaster import StrategyForecaster
+from app.strategies.forecasts import ForecastHistory, Forecasts, Hybrid
+from app.strategies.strategy import Strategy, Values, evaluated
 
-COLUMNS, SCORE, RESTATED, MEMORY = "columns", "score", "restated", "memory"
+COLUMNS, SCORE, LIVE, RESTATED, MEMORY = "columns", "score", "live", "restated", "memory"
 INSTANTS = 8
 WARMUP_INSTANTS = 4
 
 
-def strategy_chain(strategy: Strategy, values: Values) -> tuple[Part, Part]:
-    """Its columns, and the score from them. values: complete (see `app.strategies.strategy.checked`)."""
+def strategy_chain(strategy: Strategy, values: Values) -> tuple[Part, Part, Part]:
+    """Its columns, the score from them, and what a live cycle is answered. values: complete (see
+    `app.strategies.strategy.checked`). A hybrid is given forecasts that a stand-in makes of the same bars."""
+
+    def panel_of(bars: Bars) -> tuple[Panel, dict[str, Floats], Floats]:
+        panel = align(bars)
+        given = strategy.with_forecasts(_stand_in_history(bars)) if isinstance(strategy, Hybrid) else strategy
+        return panel, *evaluated(given, panel, values)
 
     def columns(bars: Bars, at: datetime) -> Answer:  # noqa: ARG001 - a strategy takes what it is given for known
-        panel = align(bars)
-        return _tables(panel, strategy.columns(panel, values), strategy.name)
+        panel, made, _ = panel_of(bars)
+        return _tables(panel, made)
 
     def score(bars: Bars, at: datetime) -> Answer:  # noqa: ARG001
-        panel = align(bars)
-        scores = strategy.score(strategy.columns(panel, values), values)
-        return _tables(panel, {SCORE: scores}, strategy.name)
+        panel, _, made = panel_of(bars)
+        return _tables(panel, {SCORE: made})
 
-    return Part(name=COLUMNS, of=columns), Part(name=SCORE, of=score)
+    def live(bars: Bars, at: datetime) -> Answer:
+        answers = StrategyForecaster(strategy, values, models=_StandIn()).forecast(bars, at)
+        second = np.array([int(at.timestamp())], dtype=np.int64)
+        return {symbol: Table(key=second, known_at=second, columns=_said(answer)) for symbol, answer in answers.items()}
+
+    return Part(name=COLUMNS, of=columns), Part(name=SCORE, of=score), Part(name=LIVE, of=live)
+
+
+class _StandIn:
+    """In the place of the models: a forecast drawn from the label of the newest known bar."""
+
+    def forecast(self, bars: Bars, at: datetime) -> dict[str, Forecasted]:
+        known = {symbol: series.known_by(at) for symbol, series in bars.items()}
+        return {symbol: self.of(series) for symbol, series in known.items() if len(series) and series.close[-1] > 0.0}
+
+    @staticmethod
+    def of(known: BarSeries) -> Forecast:
+        daily = float(_drawn(known.timestamp[-1:])[0])
+        return Forecast(
+            symbol=known.symbol,
+            daily_return=daily,
+            confidence=0.9,
+            members=(daily,) * 2,
+            last_close=float(known.close[-1]),
+            last_close_at=datetime.fromtimestamp(int(known.known_at[-1]), UTC),
+            model="stand-in",
+        )
+
+
+def _stand_in_history(bars: Bars) -> Forecasts:
+    return {
+        symbol: ForecastHistory(
+            known_at=series.known_at,
+            target=series.close * (1.0 + _drawn(series.timestamp)),
+            confidence=np.full(len(series), 0.9),
+        )
+        for symbol, series in bars.items()
+    }
+
+
+def _drawn(label: Seconds) -> Floats:
+    """Returns of up to 3 % either way, a function of the label alone."""
+    return (label // 60 % 61 - 30) / 1_000.0
+
+
+def _said(answer: Forecasted) -> dict[str, Any]:
+    if isinstance(answer, Score):
+        return {SCORE: np.array([answer.score]), "as_of": np.array([answer.as_of.isoformat()], dtype=object)}
+    return {"refused": np.array([getattr(answer, "code", "")], dtype=object)}
 
 
 def check_lookahead(
@@ -57,8 +115,8 @@ def check_lookahead(
     *,
     progress: Progress = lambda _done, _total, _what: None,
 ) -> Findings:
-    """Columns and score with the future cut off or replaced, on these bars and on the same with gaps and late listings; the
-    score once more with prices and volumes as a later split of two for one would restate them."""
+    """Columns, score and live answer with the future cut off or replaced, on these bars and on the same with gaps and late
+    listings; the score once more with prices and volumes as a later split of two for one would restate them."""
     chain, memory = strategy_chain(strategy, values), strategy.memory(values)
     recent = _recent(bars, memory)
     at = _instants(recent, memory)
@@ -99,7 +157,7 @@ def check_warmup(
     recent = _recent(bars, memory)
     at = _instants(recent, memory)
     lengths = (memory, memory + 1, 2 * memory, 3 * memory + 7)
-    total = len(at) + len(chain)
+    total = len(at) + 1
     compared, found = 0, list[Finding]()
     for done, instant in enumerate(at, start=1):
         for length in lengths:
@@ -108,7 +166,7 @@ def check_warmup(
             found += differing
         progress(done, total, MEMORY)
     needs: dict[str, int | None] = {}
-    for part in reversed(chain):
+    for part in (chain[1], chain[0]):
         needs |= newest_needs(part, recent, at[-WARMUP_INSTANTS:], most=3 * memory + 7)
         progress(total, total, part.name)
     return Findings(
@@ -122,13 +180,7 @@ def check_warmup(
     )
 
 
-def _tables(panel: Panel, columns: dict[str, Floats], name: str) -> Answer:
-    for column, values in columns.items():
-        if np.shape(values) != panel.close.shape:
-            raise InvalidInput(
-                f"{name}: {column} has shape {np.shape(values)}; it must have one value for each symbol and bar, "
-                f"{panel.close.shape}"
-            )
+def _tables(panel: Panel, columns: dict[str, Floats]) -> Answer:
     return {
         symbol: Table(
             key=panel.timestamp,

@@ -23,6 +23,7 @@ from app.learning.training import train_symbol
 
 log = structlog.get_logger()
 Progress = Callable[[int, int, str], None]
+Gate = Callable[[Mapping[str, BarSeries]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +70,14 @@ class _Loaded:
 
 
 class AIService:
-    """The `Forecaster` of the product. Keeps loaded boosters in memory and reloads a model once it is published anew."""
+    """The `Forecaster` of the product. Keeps loaded boosters in memory and reloads a model once it is published anew.
 
-    def __init__(self, models: ModelStore, params: ParamStore, *, workers: int | None = None) -> None:
+    gate: looks at how models come about from bars like these; what it raises keeps every model that is in use."""
+
+    def __init__(self, models: ModelStore, params: ParamStore, *, workers: int | None = None, gate: Gate | None = None) -> None:
         self._models = models
         self._params = params
+        self._gate = gate
         self._workers = workers or os.cpu_count() or 1
         self._loaded: dict[str, _Loaded] = {}
 
@@ -97,8 +101,10 @@ class AIService:
         """Train and publish a model per symbol from what was known at `at`, over all cores.
 
         progress(done, total, symbol) is called on this thread after each symbol. A symbol that cannot be trained is a
-        report with its reason; its earlier model stays in place.
+        report with its reason; its earlier model stays in place. Raises Conflict when the gate refuses them all.
         """
+        if self._gate is not None:
+            self._gate(bars)
         reports: dict[str, TrainingReport] = {}
         pool = ThreadPoolExecutor(max_workers=self._workers, thread_name_prefix="training")
         try:

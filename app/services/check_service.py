@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Protocol
@@ -12,18 +12,20 @@ import structlog
 from app.backtest.lookahead import Bars, Finding, Findings, Progress, compare, instants, look, newest_differs, newest_needs
 from app.backtest.strategy_check import MEMORY, check_lookahead, check_warmup
 from app.domain.bar import DAILY, BarSeries
-from app.domain.errors import InvalidInput
+from app.domain.errors import Conflict, InvalidInput
 from app.learning.features import MEMORY as MODEL_MEMORY
 from app.learning.training import MINIMUM_BARS
 from app.risk.limits import Policy, RiskLimits
 from app.runtime.calendar import TradingCalendar, new_york_calendar
-from app.services.model_chain import CALIBRATION, FEATURES, ModelSteps, judged, model_chain
+from app.services.model_chain import CALIBRATION, FEATURES, FORECAST, LABELS, ROWS, ModelSteps, judged, model_chain
+from app.services.model_chain import MODEL as TRAINED
 from app.strategies.strategy import Strategy, Values, checked
 
 log = structlog.get_logger()
 MODEL = "model"
 MODEL_BARS = MINIMUM_BARS + 200
 _INSTANTS = 4
+_TRAINED = (FEATURES, LABELS, ROWS, CALIBRATION, TRAINED, FORECAST)  # what a training makes; the rules weigh 100 MB more
 _QUIET: Progress = lambda _done, _total, _what: None  # noqa: E731
 
 
@@ -108,9 +110,9 @@ class CheckService:
             notes=(*ahead.notes, *warm.notes),
         )
 
-    def models(self, bars: Bars, *, progress: Progress = _QUIET) -> Findings:
+    def models(self, bars: Bars, *, progress: Progress = _QUIET, parts: Collection[str] = ()) -> Findings:
         """The whole chain of the models on the first symbol with enough bars: features, labels, rows, calibration, model,
-        forecast, sizing and decision. Takes a few trainings, so a few seconds."""
+        forecast, sizing and decision, or the named parts alone. Takes a few trainings, so a few seconds."""
         sample = {symbol: series.last(MODEL_BARS) for symbol, series in bars.items() if len(series) >= MODEL_BARS - 100}
         sample = dict(list(sample.items())[:1])
         if not sample:
@@ -118,18 +120,27 @@ class CheckService:
         if any(series.timeframe != DAILY for series in sample.values()):
             raise InvalidInput("the models learn from daily bars: give daily bars")
         at = instants(sample, first=MODEL_BARS - 150, count=_INSTANTS)
-        chain = model_chain(self._steps, self._limits, self._policy)
+        whole = model_chain(self._steps, self._limits, self._policy)
+        chain = [part for part in whole if not parts or part.name in parts]
         found = look(MODEL, chain, sample, at, progress=progress)
         newest = max(at)
         seen, blind = judged(self._steps, sample, newest), judged(self._steps, sample, newest, is_blind=True)
         count, differing = compare(CALIBRATION, "unknown labels and features changed", blind, seen, newest)
         return replace(found, findings=(*found.findings, *differing), compared=found.compared + count)
 
-    def gate(self, bars: Bars) -> Findings:
-        """Whether models trained by this process from bars like these may replace those in use; logged."""
-        found = self.models(bars)
+    def gate(self, bars: Bars) -> None:
+        """Before models trained from these bars replace those in use: the whole way from features to forecasts is looked at on
+        one symbol. Raises Conflict when anything there looks ahead."""
+        enough = {symbol: series for symbol, series in bars.items() if len(series) >= MODEL_BARS - 100}
+        found = self.models(enough or self.generated(), parts=_TRAINED)
         log.info("models_checked", passed=found.passed, leak=found.leak, compared=found.compared)
-        return found
+        if not found.passed:
+            first = rows_of(found.findings)[0] if found.findings else {"part": "nothing could be compared"}
+            where = ", ".join(f"{name} {value}" for name, value in first.items())
+            raise Conflict(
+                f"no model was replaced: what they are trained on looks ahead ({where}); see `trader check lookahead model`",
+                code="looks_ahead",
+            )
 
     def _model_warmup(self, bars: Bars, progress: Progress) -> Findings:
         """Of the features, the only part of the models that looks back over bars when a forecast is made."""
@@ -157,7 +168,7 @@ class CheckService:
         )
 
 
-def told(findings: Findings) -> list[dict[str, object]]:
+def rows_of(findings: Iterable[Finding]) -> list[dict[str, object]]:
     """Rows for a person: what differs, where first, and the two values."""
     return [
         {
@@ -171,5 +182,5 @@ def told(findings: Findings) -> list[dict[str, object]]:
             "with the future": one.told[:24],
             "rows": one.rows,
         }
-        for one in findings.findings
+        for one in findings
     ]

@@ -100,9 +100,9 @@ class DatabaseService(TradingLedger, ResearchLedger, RunLedger):
         self._db.write(lambda c: backtests.add(c, record))
         return record.backtest_id
 
-    def backtests(self, limit: int = 50) -> list[BacktestRecord]:
-        """Newest first, without curves and trades."""
-        return self._db.read(lambda c: backtests.listing(c, limit))
+    def backtests(self, limit: int = 50, before: datetime | None = None) -> list[BacktestRecord]:
+        """Newest first, without curves and trades. before: only those made earlier."""
+        return self._db.read(lambda c: backtests.listing(c, limit, before))
 
     def backtest(self, backtest_id: str) -> BacktestRecord:
         """One backtest with everything."""

@@ -62,11 +62,15 @@ class Report:
             "decisions": found.decisions,
             "differing_decisions": found.differing_decisions,
             "agrees": self.agrees,
-            "live_gain": found.live_gain,
-            "backtest_gain": found.backtest_gain,
-            "gap": found.gap,
-            "amounts": {cause.value: found.amount(cause) for cause in Cause},
-            "by_symbol": {cause.value: dict(found.amounts[cause]) for cause in Cause if found.amounts[cause]},
+            "live_gain": _plainly(found.live_gain),
+            "backtest_gain": _plainly(found.backtest_gain),
+            "gap": _plainly(found.gap),
+            "amounts": {cause.value: _plainly(found.amount(cause)) for cause in Cause},
+            "by_symbol": {
+                cause.value: {symbol: _plainly(amount) for symbol, amount in found.amounts[cause].items()}
+                for cause in Cause
+                if found.amounts[cause]
+            },
             "correlation": found.correlation,
             "correlation_reached": None if found.correlation is None else found.correlation > WANTED_CORRELATION,
             "days": found.days,
@@ -281,6 +285,10 @@ def _pair(name: str, symbol: str, quantity: Decimal, target: Decimal, stop: Deci
         take_profit_price=target,
         stop_loss_price=stop,
     )
+
+
+def _plainly(amount: Decimal) -> str:
+    return f"{amount:f}"
 
 
 def _is_given(record: FillRecord, unmatched: Iterable[str]) -> bool:

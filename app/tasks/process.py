@@ -88,6 +88,10 @@ class Services(Protocol):
         """ResearchService."""
 
     @property
+    def divergence(self) -> Any:
+        """DivergenceService."""
+
+    @property
     def tasks(self) -> Any:
         """CeleryTaskQueue."""
 

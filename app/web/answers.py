@@ -144,10 +144,13 @@ class Signal(Answer):
     signal: str = Field(description="BUY, SELL or HOLD: what forecast and confidence say, before any risk rule")
     reason: Record = Field(description="code and text: what the whole decision would be")
     price: float | None
-    expected_return: float | None = Field(description="Fraction, from the present price to the forecast price")
+    expected_return: float | None = Field(
+        description="Fraction, from the present price to the forecast price; of a strategy of rules its score, -1 to 1"
+    )
     confidence: float | None
     volatility: float | None = Field(description="Standard deviation of daily returns")
     members: list[float | None] = Field(description="Each model's daily forecast")
+    votes: dict[str, float | None] = Field(description="The columns behind the score of a strategy of rules, by name")
     held_quantity: str
     side: str | None
     quantity: str | None
@@ -206,6 +209,20 @@ class Tasks(Answer):
     tasks: list[Record]
 
 
+class Backtests(Answer):
+    """Finished backtests without curves and trades, newest first."""
+
+    backtests: list[Record]
+
+
+class Comparison(Answer):
+    """Backtests side by side, in the order asked for."""
+
+    backtests: list[Record] = Field(description="Figures and verdict of each")
+    differences: dict[str, list[Any]] = Field(description="Parameters that are not the same in all, a value for each")
+    warnings: list[str] = Field(description="Why the figures may not be compared as they stand")
+
+
 class ResearchRuns(Answer):
     """Sweeps, walk-forwards and searches, newest first."""
 
@@ -261,6 +278,32 @@ class Reconciliation(Answer):
     adopted: list[Record] = Field(description="Orders and holdings found at the venue and taken over")
     explained: list[Record] = Field(description="Entries of the account statement newly booked")
     unexplained: list[Difference]
+
+
+class DivergenceAnswer(Answer):
+    """Live beside backtest over the sessions from `first` to `last`. Amounts in account currency, by cause: data, signal, risk,
+    fill, fee, timing; they add up to `gap`, which is live_gain less backtest_gain."""
+
+    first: str
+    last: str
+    compared_at: str | None
+    cycles: int
+    decisions: int
+    differing_decisions: int = Field(description="Must be 0")
+    agrees: bool
+    live_gain: str
+    backtest_gain: str
+    gap: str
+    amounts: dict[str, str]
+    by_symbol: dict[str, dict[str, str]]
+    correlation: float | None = Field(description="Of the two daily return curves; null below three sessions")
+    correlation_reached: bool | None = Field(description="Whether it is above 0.8")
+    days: list[Record]
+    differences: list[Record] = Field(description="Differing decisions first; 500 at most of difference_count")
+    difference_count: int
+    unmatched: list[str] = Field(description="Symbols taken as they were: no minute bars to match them with")
+    unjudged_forecasts: int = Field(description="Forecasts of models that have been replaced since")
+    notes: list[str]
 
 
 class AuditLine(Answer):

@@ -23,6 +23,7 @@ from app.web import (
     routes_auth,
     routes_backtest,
     routes_dashboard,
+    routes_divergence,
     routes_health,
     routes_learning,
     routes_market,
@@ -52,6 +53,7 @@ ROUTES = (
     routes_research,
     routes_risk,
     routes_reconciliation,
+    routes_divergence,
     routes_audit,
     routes_tasks,
     routes_dashboard,
@@ -115,7 +117,7 @@ def _finish(response: Response) -> Response:
     headers["X-Content-Type-Options"] = "nosniff"
     headers["X-Frame-Options"] = "DENY"
     headers["Referrer-Policy"] = "no-referrer"
-    headers["Content-Security-Policy"] = _PAGE_POLICY if request.path.startswith("/openapi") else _POLICY
+    headers.setdefault("Content-Security-Policy", _PAGE_POLICY if request.path.startswith("/openapi") else _POLICY)
     if not request.path.startswith("/openapi"):
         headers["Cache-Control"] = "no-store"
     if request.path not in _QUIET_PATHS:

@@ -13,7 +13,9 @@ from app.config import Settings
 from app.domain.bar import BarSeries, Snapshot
 from app.domain.portfolio import Position
 from app.domain.ports import Account, VenueClock
+from app.domain.records import BacktestRecord
 from app.engine.decision import SymbolRecord
+from app.risk.limits import Policy
 
 
 class Venue(Protocol):
@@ -95,8 +97,9 @@ class Records(Protocol):
     def equity_curve(self, since: datetime | None = None, limit: int = 1000) -> Sequence[object]: ...  # noqa: D102
     def reconciliations(self, limit: int) -> Sequence[object]: ...  # noqa: D102
     def task(self, task_id: str) -> object: ...  # noqa: D102
-    def tasks(self, limit: int) -> Sequence[object]: ...  # noqa: D102
-    def backtest(self, backtest_id: str) -> object: ...  # noqa: D102
+    def tasks(self, limit: int, kind: str | None = None) -> Sequence[object]: ...  # noqa: D102
+    def backtest(self, backtest_id: str) -> BacktestRecord: ...  # noqa: D102
+    def backtests(self, limit: int, before: datetime | None = None) -> Sequence[BacktestRecord]: ...  # noqa: D102
 
     def decisions(
         self, symbol: str | None = None, cycle_id: str | None = None, limit: int = 100, before: datetime | None = None
@@ -150,6 +153,8 @@ class Services(Protocol):
 
     @property
     def settings(self) -> Settings: ...  # noqa: D102
+    @property
+    def policy(self) -> Policy: ...  # noqa: D102
     @property
     def alpaca(self) -> Venue: ...  # noqa: D102
     @property

@@ -96,7 +96,7 @@ def test_bad_input_is_told(bars: Bars) -> None:
     with pytest.raises(InvalidInput, match="memory of 0"):
         check_warmup(Planted("none", make, judge, declared=0), {}, bars)
     wrong = Planted("wrong", lambda p: {"row": p.close[0]}, lambda c: c["row"])
-    with pytest.raises(InvalidInput, match="one value for each symbol and bar"):
+    with pytest.raises(InvalidInput, match="has shape"):
         check_lookahead(wrong, {}, bars)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,11 +16,14 @@ from app.domain.order import Side
 from app.domain.portfolio import Position
 from app.domain.ports import Account, VenueClock
 from app.domain.reason import Reason
+from app.domain.records import BacktestRecord
 from app.domain.research import OptimizerResult, ResearchRun, RunState
 from app.domain.trading_state import TradingState
 from app.engine.decision import SymbolRecord
+from app.risk.limits import Policy
 from app.services.audit_service import Story, StoryLine
 from app.services.protection import Protection, ProtectionStatus
+from tests.reports.made import stored
 
 NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)
 NAN = float("nan")
@@ -78,6 +81,35 @@ class TaskRow:
     params: dict[str, Any]
     result: dict[str, Any] | None = None
     error: str | None = None
+
+
+DIVERGENCE = TaskRow(
+    id="t-divergence",
+    kind="divergence",
+    state="done",
+    params={},
+    result={
+        "first": "2026-03-05",
+        "last": "2026-03-05",
+        "cycles": 39,
+        "decisions": 1248,
+        "differing_decisions": 0,
+        "agrees": True,
+        "live_gain": "12.50",
+        "backtest_gain": "13.00",
+        "gap": "-0.50",
+        "amounts": {"data": "0", "signal": "0", "risk": "0", "fill": "-0.30", "fee": "-0.20", "timing": "0"},
+        "by_symbol": {"fill": {"AAPL": "-0.30"}, "fee": {"AAPL": "-0.20"}},
+        "correlation": None,
+        "correlation_reached": None,
+        "days": [],
+        "differences": [],
+        "difference_count": 0,
+        "unmatched": [],
+        "unjudged_forecasts": 0,
+        "notes": [],
+    },
+)
 
 
 class FakeVenue:
@@ -267,15 +299,23 @@ class FakeDatabase:
         except KeyError:
             raise NotFound(f"no task {task_id}", code="unknown_task") from None
 
-    def tasks(self, limit: int) -> list[TaskRow]:
-        return list(self.tasks_by_id.values())[:limit]
+    def tasks(self, limit: int, kind: str | None = None) -> list[TaskRow]:
+        return [DIVERGENCE] if kind == "divergence" else list(self.tasks_by_id.values())[:limit]
 
-    def backtest(self, backtest_id: str) -> dict[str, Any]:
-        if backtest_id != "b-1":
+    def backtest(self, backtest_id: str) -> BacktestRecord:
+        if backtest_id == "b-old":
+            return BacktestRecord(backtest_id="b-old", created_at=NOW, params={}, performance=PERFORMANCE, result={})
+        if backtest_id not in ("b-1", "b-2"):
             raise NotFound(f"no backtest {backtest_id}")
-        return {"id": "b-1", "status": "completed", "performance": PERFORMANCE}
+        return replace(BACKTEST, backtest_id=backtest_id)
+
+    def backtests(self, limit: int, before: datetime | None = None) -> list[BacktestRecord]:
+        self.asked.append(("backtests", (limit, before)))
+        assert before is None or before.tzinfo is not None
+        return [replace(BACKTEST, result=None)][:limit]
 
 
+BACKTEST = stored(60)
 PERFORMANCE = {"total_return": 0.05, "annualized_return": 0.2, "sharpe_ratio": 1.1, "max_drawdown": 0.04, "win_rate": 0.55}
 
 
@@ -383,6 +423,10 @@ class FakeServices:
     audit: FakeAudit = field(default_factory=FakeAudit)
     research: FakeResearch = field(default_factory=FakeResearch)
     tasks: FakeQueue = field(init=False)
+
+    @property
+    def policy(self) -> Policy:
+        return self.settings.policy
 
     def __post_init__(self) -> None:
         self.tasks = FakeQueue(self.database)
