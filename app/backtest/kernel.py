@@ -105,9 +105,9 @@ SUMS = len(Sums._fields)
 def walk(bars: Bars, votes: Votes, terms: Terms, marks: Integers, marked: Floats, spots: Integers, amounts: Floats) -> Sums:
     """One run. votes: a multiple of eight long, zeros behind the bars.
 
-    marks: bars in order, whose closing equity is written to `marked`. spots, amounts: the trade log, a row a trade: voting bar,
-    entry bar, exit bar (-1: still open), how it ended; quantity, entry price, exit price, profit after costs (of an open trade
-    at the last close). Empty: no log.
+    marks: bars in order, whose closing equity is written to `marked`; none: of every bar, if `marked` is as long. spots,
+    amounts: the trade log, a row a trade: voting bar, entry bar, exit bar (-1: still open), how it ended; quantity, entry
+    price, exit price, profit after costs (of an open trade at the last close). Empty: no log.
     """
     sums = np.empty(SUMS)
     trade(bars, votes, terms, marks, marked, spots, amounts, sums)
@@ -287,6 +287,12 @@ def _deepen(sums: Floats, equity: float) -> None:
 @_compiled
 def _mark(marks: Integers, marked: Floats, marking: int, until: int, close: Floats, rest: float, quantity: float) -> int:
     """Write the equity of the marks from number `marking` on that come before bar `until`; the number of the next."""
+    if len(marks) == 0:
+        stop = min(until, len(marked))
+        bars, target = close[marking:stop], marked[marking:stop]
+        for i in range(len(target)):
+            target[i] = rest + quantity * bars[i]
+        return stop
     while marking < len(marks) and marks[marking] < until:
         marked[marking] = rest + quantity * close[marks[marking]]
         marking += 1
