@@ -123,6 +123,7 @@ def test_a_sweep_of_one_symbol_is_its_sets_one_by_one(name):
         ({"symbols": ["NONE"]}, "no 1Day bars of NONE"),
         ({"train_fraction": 0.9, "validation_fraction": 0.1}, "nothing to hold out"),
         ({"start": "2017-09-25"}, "choose a longer span"),
+        ({"strategy": "confirmed_forecast", "grid": {"fast": [5]}}, "asks the models"),
         ({"strategy": "sma_crss"}, "did you mean sma_cross"),
         ({"slippage_bps": float("nan")}, "slippage_bps"),
         ({"colour": 1}, "colour"),
