@@ -35,6 +35,8 @@ BACKTEST_TASK = "app.tasks.run_backtest"
 DELIVER_TASK = "app.tasks.deliver_outbox"
 RECONCILE_TASK = "app.tasks.reconcile_books"
 DIVERGENCE_TASK = "app.tasks.compare_with_backtest"
+RESEARCH_TASK = "app.tasks.work_on_research"
+OPTIMIZE_TASK = "app.tasks.optimize_ensemble"
 
 # Raised whenever a message of before could be misread by the tasks of after: those still queued are refused, not guessed at.
 MESSAGE_VERSION = 1
@@ -45,7 +47,7 @@ SIMULATED_TICK_EXPIRES_SECONDS = 25.0  # shorter than the conductor's patience: 
 PENDING_LIMIT = 20  # unfinished tasks of one kind; the next is refused
 UNFINISHED = ("queued", "running")
 _KEYED = uuid.UUID("2a7e6b2e-7c8e-5c0e-9d1b-6f0f4b1c9a55")  # ids of tasks follow from their callers' keys
-OUTBOX_SWEEP_SECONDS = 5.0
+OUTBOX_SWEEP_SECONDS = 2.0  # and a second of beat's: an alert that no cycle hands on is at the channel within five
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,8 @@ TASKS: Mapping[str, TaskRule] = {
     TRAIN_TASK: TaskRule(queue=LEARNING, soft_seconds=3_600, hard_seconds=3_900),
     TUNE_TASK: TaskRule(queue=LEARNING, soft_seconds=LONGEST_TASK_SECONDS - 600, hard_seconds=LONGEST_TASK_SECONDS),
     BACKTEST_TASK: TaskRule(queue=BACKTESTS, soft_seconds=3_600, hard_seconds=3_900),
+    RESEARCH_TASK: TaskRule(queue=BACKTESTS, soft_seconds=LONGEST_TASK_SECONDS - 600, hard_seconds=LONGEST_TASK_SECONDS),
+    OPTIMIZE_TASK: TaskRule(queue=BACKTESTS, soft_seconds=LONGEST_TASK_SECONDS - 600, hard_seconds=LONGEST_TASK_SECONDS),
     RECONCILE_TASK: TaskRule(queue=TRADING, soft_seconds=240, hard_seconds=300),
     DIVERGENCE_TASK: TaskRule(queue=BACKTESTS, soft_seconds=1_800, hard_seconds=1_900),
     DELIVER_TASK: TaskRule(queue=UPKEEP, soft_seconds=50, hard_seconds=60),
@@ -199,6 +203,12 @@ def beat_schedule(chosen: Settings) -> dict[str, dict[str, Any]]:
             "kwargs": {"nightly": True},
             "options": options,
         }
+        # After the day's tuning and training; the morning after each trading day.
+        entries["optimize-ensemble"] = {
+            "task": OPTIMIZE_TASK,
+            "schedule": crontab(minute="0", hour="1", day_of_week="tue-sat", nowfun=now),
+            "options": options,
+        }
     return entries
 
 
@@ -284,6 +294,15 @@ class CeleryTaskQueue:
         if known is None or known.state == "queued":
             self._ring(kind, task_id)  # without a broker it stays queued, for the next time it is asked for
         return task_id
+
+    def ring_research(self, run_id: str, workers: int = 1) -> None:
+        """Have `workers` processes, as far as there are so many, work on a run of research. TryAgain: no broker; the run
+        stands as it is and can be rung for again."""
+        try:
+            for _ in range(workers):
+                self._celery.send_task(RESEARCH_TASK, kwargs={"run_id": run_id})
+        except (OperationalError, RedisError, OSError) as fault:
+            raise TryAgain("the task queue cannot be reached", code="queue_unavailable") from fault
 
     def _refuse_when_full(self, kind: str) -> None:
         waiting = [task for task in self._records.tasks(10 * PENDING_LIMIT) if task.kind == kind and task.state in UNFINISHED]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,16 +15,20 @@ from rich.table import Table
 from app import __version__
 from app.commands.arguments import Start, Symbols, read_amount, read_date, read_symbols
 from app.commands.audit import audit
+from app.commands.backtests import Html, Png, backtests, check_folders, print_figures, write_reports
 from app.commands.build import build
 from app.commands.check import check
 from app.commands.console import chosen_settings, errors, out, print_rows, services
 from app.commands.divergence import divergence
 from app.commands.reconcile import reconcile
+from app.commands.research import optimize, research, sweep, walk_forward
 from app.commands.risk import risk
 from app.commands.simulator import HELP as SIMULATOR_HELP
 from app.commands.simulator import simulator
+from app.commands.strategy import strategy
 from app.commands.trials import trials, verdict
 from app.domain.errors import AlphaTraderError, InvalidInput, TryAgain
+from app.storage.columns import plain
 
 cli = typer.Typer(
     name="trader",
@@ -40,8 +44,14 @@ cli.command()(reconcile)
 cli.add_typer(check)
 cli.command()(divergence)
 cli.add_typer(build)
+cli.add_typer(strategy)
+cli.add_typer(backtests)
 cli.command()(trials)
 cli.add_typer(verdict)
+cli.command(epilog="Example: trader sweep sma_cross --grid 'fast=5:30:5 slow=40:200:20' --symbols SPY")(sweep)
+cli.command(name="walk-forward", epilog="Example: trader walk-forward rsi --grid 'oversold=20,25,30'")(walk_forward)
+cli.command(epilog="Example: trader optimize sma_cross --bounds 'fast=3:40 slow=20:250' --trials 200 --symbols SPY")(optimize)
+cli.add_typer(research)
 cli.command(help=SIMULATOR_HELP)(simulator)
 
 Data = Annotated[
@@ -129,15 +139,18 @@ def tune(
     _end_well(any(report.tuned for report in reports))
 
 
-@cli.command(epilog="Example: trader backtest --symbols 'AAPL MSFT SPY' --days 252 --capital 100000")
+@cli.command(epilog="Example: trader backtest --symbols 'AAPL MSFT SPY' --days 252 --capital 100000 --html report.html")
 def backtest(
     symbols: Symbols = None,
     days: Annotated[int, typer.Option(min=2, help="Sessions to go back.")] = 90,
     capital: Annotated[str, typer.Option(metavar="AMOUNT", help="Money to begin with.")] = "100000",
     start: Annotated[str | None, typer.Option(metavar="DATE", help="First day, instead of --days.")] = None,
     end: Annotated[str | None, typer.Option(metavar="DATE", help="Last day.")] = None,
+    html: Html = None,
+    png: Png = None,
 ) -> None:
     """Test the trading rules on past bars, with costs, beside buy-and-hold."""
+    check_folders(html, png)
     asked = {
         "symbols": list(read_symbols(symbols) or ()) or None,
         "days": days,
@@ -147,7 +160,9 @@ def backtest(
     }
     with services() as held, _bar("backtest") as show:
         result = held.backtests.run({name: value for name, value in asked.items() if value is not None}, progress=show)
-    _figures("backtest", result)
+        stored = plain(held.database.backtest(result["backtest_id"]))
+    print_figures(stored)
+    write_reports(stored, html=html, png=png)
 
 
 @cli.command()
@@ -200,20 +215,6 @@ def _end_well(well: bool) -> None:
     """Exit code 1 when nothing was achieved."""
     if not well:
         raise typer.Exit(1)
-
-
-def _figures(title: str, result: Mapping[str, Any]) -> None:
-    """A table of a result's figures, those of nested parts under their part's name."""
-    from app.tasks.recorded import plain
-
-    table = Table("figure", "value", title=title, title_justify="left", box=None)
-    for name, value in plain(result).items():
-        parts = value.items() if isinstance(value, dict) else [("", value)]
-        for part, figure in parts:
-            if not isinstance(figure, (dict, list)):
-                text = f"{figure:.4f}" if isinstance(figure, float) else str(figure)
-                table.add_row(f"{name} {part}".strip(), escape(text))
-    out.print(table)
 
 
 def _file(path: Path | None) -> Path | None:

@@ -5,11 +5,12 @@ Names are those of the requirements. Fractions are fractions (0.05 is 5 %), mone
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -21,6 +22,7 @@ from app.domain.exits import ExitPolicy
 from app.risk.limits import Policy, RiskLimits
 from app.runtime.failpoint import parse
 from app.runtime.sqlite_version import is_safe
+from app.strategies.catalog import MODEL_DRIVEN
 
 DEFAULT_WATCHLIST = (
     "AAPL MSFT GOOGL TSLA SPY NVDA AMZN META NFLX AMD JNJ UNH JPM PG CAT XOM "
@@ -28,6 +30,9 @@ DEFAULT_WATCHLIST = (
 )
 DEFAULT_SECRET_KEY = "change-me-before-anyone-else-can-reach-this-address"  # noqa: S105 - refused outside the simulated mode
 DEFAULT_ADMIN_PASSWORD = "password"  # noqa: S105 - refused outside the simulated mode
+
+
+DEFAULT_OPT_THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
 
 class TradingMode(StrEnum):
@@ -75,7 +80,13 @@ class Settings(BaseSettings):
     exit_monitor_seconds: float = Field(
         5.0, ge=1, le=60, description="Between two looks of the exit monitor, wall time; a hit is acted on within two."
     )
-    nightly_learning: bool = Field(True, description="Tune and train at 23:00 UTC on weekdays.")
+    strategy: str = Field(MODEL_DRIVEN, min_length=1, description="What trades: see `trader strategy list`.")
+    strategy_parameters: Annotated[dict[str, float], NoDecode] = Field(
+        default_factory=dict, description='Parameters other than the defaults, as JSON: {"fast": 5}.'
+    )
+    strategy_timeframe: Literal["1Min", "5Min", "15Min", "1Hour", "1Day"] = Field("1Day", description="Bars a strategy sees.")
+    strategies_dir: Path = Path("strategies")
+    nightly_learning: bool = Field(True, description="Tune and train at 23:00 UTC on weekdays, search the ensemble at 01:00.")
 
     alpaca_api_key: SecretStr = SecretStr("simulated")
     alpaca_api_secret: SecretStr = SecretStr("simulated")
@@ -116,6 +127,13 @@ class Settings(BaseSettings):
     exit_trailing_fraction: float = Field(0.0, ge=0, lt=1, description="Stop so far below the best price; 0: off.")
     exit_trailing_atr_multiple: float = Field(0.0, ge=0, le=100, description="Stop so many ATR below the best price; 0: off.")
 
+    opt_thresholds: Annotated[tuple[float, ...], NoDecode] = tuple(DEFAULT_OPT_THRESHOLDS)
+    opt_window: int = Field(200, ge=1, le=100_000, description="Bars before the span that warm up the rules of the ensemble.")
+    opt_threads: int = Field(4, ge=1, le=64, description="Threads of a sweep in each process.")
+    opt_initial_cash: float = Field(1_000_000.0, gt=0, le=1e12, allow_inf_nan=False)
+    opt_months: int = Field(3, ge=1, le=120, description="Length of the nightly search's span.")
+    opt_journal: str = Field("", description="Where searches keep their journal: a directory or a Redis URL; empty: STATE_DIR.")
+
     secret_key: SecretStr = SecretStr(DEFAULT_SECRET_KEY)
     admin_username: str = "admin"
     admin_password: SecretStr = SecretStr(DEFAULT_ADMIN_PASSWORD)
@@ -150,6 +168,30 @@ class Settings(BaseSettings):
             return symbols
         return value
 
+    @field_validator("strategy_parameters", mode="before")
+    @classmethod
+    def _read_parameters(cls, value: object) -> object:
+        try:
+            found = json.loads(value) if isinstance(value, str) else value
+        except json.JSONDecodeError as fault:
+            raise ValueError(f'not JSON ({fault.msg}); write it like {{"fast": 5, "slow": 20}}') from None
+        numbers = isinstance(found, dict) and all(type(number) in {int, float} for number in found.values())
+        if not numbers:
+            raise ValueError('must be an object of numbers; write it like {"fast": 5, "slow": 20}')
+        return found
+
+    @field_validator("opt_thresholds", mode="before")
+    @classmethod
+    def _split_thresholds(cls, value: object) -> object:
+        if isinstance(value, str):
+            value = value.replace(",", " ").split()
+        if not isinstance(value, (list, tuple)) or not value:
+            raise ValueError("not a list of thresholds such as 0.05,0.1,0.2")
+        found = tuple(dict.fromkeys(float(one) for one in value))
+        if not all(0.01 <= one <= 1 for one in found):
+            raise ValueError("thresholds must lie between 0.01 and 1")
+        return found
+
     @model_validator(mode="after")
     def _fill_and_check(self) -> Self:
         defaults = _ALPACA_URLS[self.trading_mode]
@@ -172,6 +214,7 @@ class Settings(BaseSettings):
         if self.trading_mode is TradingMode.LIVE and self.forecasts_file:
             faults.append("FORECASTS_FILE is for drills and is refused in live mode; unset it")
         faults += self._failpoint_faults()
+        faults += self._strategy_faults()
         if self.trading_mode is TradingMode.LIVE and self.database_url.startswith("sqlite") and not is_safe():
             faults.append(
                 f"DATABASE_URL: SQLite {sqlite3.sqlite_version} can corrupt a database that several processes write to; with "
@@ -203,6 +246,18 @@ class Settings(BaseSettings):
             except ValueError as fault:
                 faults.append(f"{name} {fault}")
         return faults
+
+    def _strategy_faults(self) -> list[str]:
+        if self.strategy == MODEL_DRIVEN:
+            said = [name for name in ("strategy_parameters", "strategy_timeframe") if name in self.model_fields_set]
+            return [f"{name.upper()} is for another strategy than {MODEL_DRIVEN}; unset it" for name in said]
+        seconds = _SECONDS_OF_BAR[self.strategy_timeframe]
+        if self.trading_cycle_seconds > seconds:
+            return [
+                f"TRADING_CYCLE_SECONDS={self.trading_cycle_seconds} is longer than a bar of STRATEGY_TIMEFRAME="
+                f"{self.strategy_timeframe}: signals between two cycles would never be seen; set it to {seconds} or less"
+            ]
+        return []
 
     def _wrong_addresses(self) -> list[str]:
         """An address of Alpaca's that belongs to another mode: keys and money would not be what the mode says."""
@@ -266,7 +321,8 @@ class Settings(BaseSettings):
         )
 
 
-_NOT_BEHAVIOUR = ("_url", "_host", "_port", "_dir", "_file", "_username", "log_level")
+_SECONDS_OF_BAR = {"1Min": 60, "5Min": 300, "15Min": 900, "1Hour": 3_600, "1Day": 86_400}
+_NOT_BEHAVIOUR = ("_url", "_host", "_port", "_dir", "_file", "_username", "log_level", "opt_journal")
 
 
 def _is_secret(field: FieldInfo) -> bool:

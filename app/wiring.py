@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from app import __version__
 from app.brokers.alpaca import AlpacaBroker
@@ -14,43 +19,57 @@ from app.brokers.rate_limit import TokenBucket
 from app.celery_config import CeleryTaskQueue, make_celery
 from app.config import Settings, TradingMode
 from app.domain.audit import digest
+from app.domain.bar import DAILY, BarSeries
+from app.domain.errors import ConfigurationError, InvalidInput
 from app.domain.forecast import Forecaster
 from app.domain.ports import Clock
 from app.learning.scripted import ScriptedForecaster
+from app.marketdata.files import load_bars
 from app.marketdata.generator import generate_daily
 from app.notify.notifier import Notifier
+from app.risk.limits import Policy, RiskLimits
 from app.runtime import failpoint
-from app.runtime.calendar import new_york_calendar
+from app.runtime.calendar import TradingCalendar, new_york_calendar
 from app.runtime.clock import WallClock
-from app.runtime.owner import is_alive
+from app.runtime.owner import is_alive, this_process
 from app.runtime.redaction import SHORTEST_SECRET, secrets_of
 from app.runtime.version import code_version
 from app.services.ai_service import AIService
-from app.services.alpaca_service import AlpacaService
+from app.services.alpaca_service import FORECAST_DAYS, AlpacaService
 from app.services.audit_service import AuditService
 from app.services.backtest_service import BacktestService
 from app.services.check_service import CheckService
+from app.services.collector import LiveBars
 from app.services.database_service import DatabaseService
-from app.services.divergence_service import DivergenceService
+from app.services.divergence_service import MINUTES_A_SESSION, DivergenceService, JudgedBars
 from app.services.execution import Executor
 from app.services.exit_monitor import ExitMonitor
 from app.services.exit_orders import ExitOrders
 from app.services.guard_duty import GuardDuty, Turn
 from app.services.kill_switch import KillSwitch
+from app.services.market_collector import MarketCollector
 from app.services.optimizer_service import OptimizerService
 from app.services.protection import ProtectionService
 from app.services.reconciliation import Reconciler
+from app.services.research import Job, ResearchService
+from app.services.research_bench import ResearchBench
 from app.services.risk_manager import RiskManager
+from app.services.strategy_search import OptimizeJob
+from app.services.strategy_service import Chosen, StrategyService
+from app.services.sweep_service import SweepJob
 from app.services.trade_updates import TradeUpdates
 from app.services.trading_service import TradingService
 from app.services.trial_ledger import TrialLedger
+from app.services.verdict_gate import VerdictGate
 from app.services.verdict_service import VerdictService
+from app.services.walk_forward_service import Windows, open_job
 from app.storage.audit import Journal
 from app.storage.audit_anchor import Anchor
 from app.storage.database import Database
 from app.storage.model_files import ModelFiles
 from app.storage.param_files import ParamFiles
-from app.strategies.catalog import find
+from app.storage.study_files import study_journal
+from app.strategies.catalog import MODEL_DRIVEN, find
 
 SIMULATED_REQUESTS_PER_MINUTE = 60_000  # our own exchange asks for no restraint
 
@@ -65,6 +84,8 @@ class Services:
     ai: AIService
     trading: TradingService
     risk: RiskManager
+    policy: Policy
+    strategies: StrategyService
     kill: KillSwitch
     protection: ProtectionService
     database: DatabaseService
@@ -72,6 +93,7 @@ class Services:
     optimizer: OptimizerService
     trials: TrialLedger
     verdicts: VerdictService
+    research: ResearchService
     tasks: CeleryTaskQueue
     notifier: Notifier
     audit: AuditService
@@ -89,11 +111,14 @@ def build(settings: Settings) -> Services:
     clock = WallClock()
     database = _database(settings, clock)
 
-    alpaca = _venue(settings, database, clock)
+    chosen = chosen_strategy(settings)
+    limits, policy = _rules(settings, chosen)
+    alpaca = _venue(settings, database, clock, chosen)
     params = ParamFiles(settings.params_dir)
+    strategies = StrategyService(settings.strategies_dir)
     checks = CheckService(
         database,
-        find=find,
+        find=strategies.find,
         generate=lambda symbols, first, last: generate_daily(7, symbols, new_york_calendar().between(first, last)),
         watchlist=settings.watchlist,
         limits=settings.limits,
@@ -101,17 +126,25 @@ def build(settings: Settings) -> Services:
     )
     ai = AIService(ModelFiles(settings.models_dir), params, gate=checks.gate)
     forecaster: Forecaster = ScriptedForecaster(settings.forecasts_file) if settings.forecasts_file else ai
-    risk = _risk(settings, database, alpaca, clock)
+    risk = _risk(settings, database, alpaca, clock, limits)
     trading = TradingService(
         venue=alpaca,
-        forecaster=forecaster,
+        forecaster=chosen.forecaster(forecaster) if chosen else forecaster,
         risk=risk,
         database=database,
         clock=clock,
         symbols=settings.watchlist,
-        limits=settings.limits,
-        policy=settings.policy,
+        limits=limits,
+        policy=policy,
         cycle_seconds=settings.trading_cycle_seconds,
+        strategy=settings.strategy,
+        live_bars=_live_bars(settings, chosen, alpaca),
+        verdicts=VerdictGate(
+            database,
+            strategy=settings.strategy,
+            values=chosen.values if chosen else {},
+            real_money=settings.trading_mode is TradingMode.LIVE,
+        ),
     )
     trials = TrialLedger(database)
     verdicts = VerdictService(database, trials, clock)
@@ -125,6 +158,7 @@ def build(settings: Settings) -> Services:
         cycle_seconds=settings.trading_cycle_seconds,
         history=lambda symbols: {s: bars for s, bars in alpaca.training_bars(symbols)[0].items() if len(bars)},
         calendar=alpaca.calendar,
+        verdicts=verdicts,
     )
     return Services(
         settings=settings,
@@ -133,19 +167,66 @@ def build(settings: Settings) -> Services:
         ai=ai,
         trading=trading,
         risk=risk,
+        policy=policy,
+        strategies=strategies,
         kill=KillSwitch(risk=risk, venue=alpaca),
-        protection=ProtectionService(database=database, limits=settings.limits, clock=clock, is_alive=is_alive),
+        protection=ProtectionService(database=database, limits=limits, clock=clock, is_alive=is_alive),
         database=database,
         backtests=backtests,
         optimizer=OptimizerService(params),
         trials=trials,
         verdicts=verdicts,
+        research=_research(settings, database, verdicts, params, clock, alpaca.calendar),
         tasks=CeleryTaskQueue(make_celery(settings), database),
         notifier=Notifier(settings, clock),
         audit=AuditService(database),
         checks=checks,
-        divergence=DivergenceService(database=database, venue=alpaca, forecaster=forecaster),
+        divergence=DivergenceService(
+            database=database,
+            venue=alpaca,
+            forecaster=chosen.forecaster(forecaster) if chosen else forecaster,
+            judged_bars=_past_bars(settings, chosen, alpaca),
+        ),
     )
+
+
+def build_research(settings: Settings) -> ResearchService:
+    """Sweeps, walk-forwards and searches on stored bars or files: no venue, no queue. Migrates the database."""
+    clock = WallClock()
+    database = _database(settings, clock)
+    verdicts = VerdictService(database, TrialLedger(database), clock)
+    return _research(settings, database, verdicts, ParamFiles(settings.params_dir), clock, new_york_calendar)
+
+
+def _research(
+    settings: Settings,
+    database: DatabaseService,
+    verdicts: VerdictService,
+    params: ParamFiles,
+    clock: Clock,
+    calendar: Callable[[], TradingCalendar],
+) -> ResearchService:
+    def read_file(path: Path, symbols: tuple[str, ...]) -> dict[str, BarSeries]:
+        return load_bars(path, symbols=symbols).bars
+
+    bench = ResearchBench(database, read_file=read_file, find=find, watchlist=settings.watchlist, clock=clock)
+    journal = study_journal(settings.opt_journal or str(settings.state_dir / "studies"))
+    windows = partial(
+        Windows,
+        bench=bench,
+        store=database,
+        judge=verdicts,
+        limits=settings.limits,
+        policy=settings.policy,
+        calendar=calendar,
+    )
+    searches: dict[str, Any] = {"bench": bench, "clock": clock, "save": database.save_optimizer_results}
+    kinds: dict[str, Callable[[Mapping[str, Any]], Job]] = {
+        "sweep": lambda request: SweepJob(request, threads=settings.opt_threads, **searches),
+        "optimize": lambda request: OptimizeJob(request, storage=journal, **searches),
+        "walk_forward": lambda request: open_job(request, windows, params),
+    }
+    return ResearchService(database, kinds=kinds, owner=this_process(), is_alive=is_alive)
 
 
 def build_kill_switch(settings: Settings) -> KillSwitch:
@@ -153,7 +234,8 @@ def build_kill_switch(settings: Settings) -> KillSwitch:
     clock = WallClock()
     database = open_without_migrating(settings)
     alpaca = _venue(settings, database, clock)
-    return KillSwitch(risk=_risk(settings, database, alpaca, clock), venue=alpaca)
+    # Not the strategy's limits: the switch must work when the strategy's file does not.
+    return KillSwitch(risk=_risk(settings, database, alpaca, clock, settings.limits), venue=alpaca)
 
 
 def build_trade_updates(settings: Settings) -> TradeUpdates:
@@ -181,15 +263,16 @@ def build_guard(settings: Settings) -> GuardDuty:
     database = _database(settings, clock)
     alpaca = _venue(settings, database, clock)
     turn = Turn(database)
+    limits, _ = rules_in_force(settings)
     orders = ExitOrders(
         venue=alpaca,
         database=database,
         executor=Executor(venue=alpaca, database=database, gate=lambda: "the exit monitor enters nothing"),
-        limits=settings.limits,
+        limits=limits,
         may_act=turn.may_act,
     )
     return GuardDuty(
-        monitor=ExitMonitor(venue=alpaca, database=database, orders=orders, limits=settings.limits),
+        monitor=ExitMonitor(venue=alpaca, database=database, orders=orders, limits=limits),
         venue=alpaca,
         turn=turn,
         interval_seconds=settings.exit_monitor_seconds,
@@ -224,17 +307,73 @@ def _journal(settings: Settings, clock: Clock) -> Journal:
     )
 
 
-def _risk(settings: Settings, database: DatabaseService, alpaca: AlpacaService, clock: Clock) -> RiskManager:
+def _risk(
+    settings: Settings, database: DatabaseService, alpaca: AlpacaService, clock: Clock, limits: RiskLimits
+) -> RiskManager:
     return RiskManager(
         database=database,
-        limits=settings.limits,
+        limits=limits,
         state_dir=settings.state_dir,
         clock=clock,
         health=alpaca.health,
     )
 
 
-def _venue(settings: Settings, database: DatabaseService, clock: Clock) -> AlpacaService:
+def chosen_strategy(settings: Settings) -> Chosen | None:
+    """The strategy that trades, None for the main job. Raises ConfigurationError naming what is wrong and its mend."""
+    if settings.strategy == MODEL_DRIVEN:
+        return None
+    try:
+        chosen = StrategyService(settings.strategies_dir).choose(settings.strategy, settings.strategy_parameters)
+    except InvalidInput as fault:
+        name = "STRATEGY" if fault.code in {"strategy_unknown", "strategy_unsound"} else f"STRATEGY={settings.strategy}"
+        raise ConfigurationError(f"{name}: {fault.message}") from None
+    if chosen.uses_models and settings.strategy_timeframe != DAILY:
+        raise ConfigurationError(
+            f"STRATEGY={settings.strategy} uses forecasts of daily bars; unset STRATEGY_TIMEFRAME={settings.strategy_timeframe}"
+        )
+    return chosen
+
+
+def uses_models(settings: Settings) -> bool:
+    """Whether what trades asks the models for forecasts."""
+    chosen = chosen_strategy(settings)
+    return chosen is None or chosen.uses_models
+
+
+def rules_in_force(settings: Settings) -> tuple[RiskLimits, Policy]:
+    """Limits and policy, with the thresholds and exits of the strategy that trades."""
+    return _rules(settings, chosen_strategy(settings))
+
+
+def _rules(settings: Settings, chosen: Chosen | None) -> tuple[RiskLimits, Policy]:
+    return chosen.rules(settings.limits, settings.policy) if chosen else (settings.limits, settings.policy)
+
+
+def _live_bars(settings: Settings, chosen: Chosen | None, venue: AlpacaService) -> LiveBars | None:
+    if chosen is None or settings.strategy_timeframe == DAILY:
+        return None
+    return MarketCollector(venue, timeframe=settings.strategy_timeframe, count=chosen.memory).bars
+
+
+def _past_bars(settings: Settings, chosen: Chosen | None, venue: AlpacaService) -> JudgedBars | None:
+    """What a strategy of intraday bars saw in past sessions."""
+    if chosen is None or settings.strategy_timeframe == DAILY:
+        return None
+
+    def bars(until: datetime, sessions: int) -> dict[str, BarSeries]:
+        count = chosen.memory + sessions * MINUTES_A_SESSION
+        return MarketCollector(venue, timeframe=settings.strategy_timeframe, count=count).bars(until)
+
+    return bars
+
+
+def _history_days(chosen: Chosen | None) -> int:
+    """Calendar days that hold the sessions a strategy of daily bars needs, holidays included."""
+    return max(FORECAST_DAYS, chosen.memory * 3 // 2 + 30 if chosen else 0)
+
+
+def _venue(settings: Settings, database: DatabaseService, clock: Clock, chosen: Chosen | None = None) -> AlpacaService:
     simulated = settings.trading_mode is TradingMode.SIMULATED
     wire = AlpacaWire(TokenBucket(SIMULATED_REQUESTS_PER_MINUTE if simulated else settings.alpaca_requests_per_minute))
     key, secret = settings.alpaca_api_key.get_secret_value(), settings.alpaca_api_secret.get_secret_value()
@@ -265,4 +404,5 @@ def _venue(settings: Settings, database: DatabaseService, clock: Clock) -> Alpac
         url=settings.alpaca_trading_url,
         health=wire.health,
         account_id=settings.alpaca_account_id,
+        history_days=_history_days(chosen),
     )

@@ -127,6 +127,7 @@ class BarTape:
     of them (before the open, after the close) is left out, one that reaches over a close is complete at the close. start:
     sessions before that date are history only. days: daily bars by symbol for volatility, ATR and last close; without them
     the days are made of the bars.
+    edges: the first bar of each of `all_sessions` in `panel`, and the end of the last.
     """
 
     def __init__(
@@ -149,9 +150,9 @@ class BarTape:
         if self._first is None:
             raise InvalidInput(f"the bars end on {self.all_sessions[-1].day}, before {start}", code="too_few_bars")
         self.sessions = self.all_sessions[self._first :]
-        self._edges = np.append(edges[:-1][kept], edges[-1])
+        self.edges = np.append(edges[:-1][kept], edges[-1])
         self.row_of = {symbol: row for row, symbol in enumerate(panel.symbols)}
-        known = days or (series_of(panel) if panel.timeframe == DAILY else daily_of(panel, self._edges, closes[kept]))
+        known = days or (series_of(panel) if panel.timeframe == DAILY else daily_of(panel, self.edges, closes[kept]))
         self.figures: DayFigures = day_figures(panel.symbols, known, opens[kept])
         self._asked: tuple[Sequence[str], np.ndarray[tuple[int], np.dtype[np.int64]]] = ((), np.empty(0, dtype=np.int64))
 
@@ -168,12 +169,12 @@ class BarTape:
     def session(self, number: int) -> BarSession:
         """Session `number` of `sessions`."""
         at = self.first + number
-        return BarSession(self, at, int(self._edges[at]), int(self._edges[at + 1]))
+        return BarSession(self, at, int(self.edges[at]), int(self.edges[at + 1]))
 
     def bars_of(self, number: int) -> tuple[int, int]:
         """The bars start <= i < stop of session `number` of `sessions`, in the panel."""
         at = self.first + number
-        return int(self._edges[at]), int(self._edges[at + 1])
+        return int(self.edges[at]), int(self.edges[at + 1])
 
     def rows(self, symbols: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """The panel's row of each symbol."""
@@ -194,7 +195,7 @@ class BarTape:
         """The newest bar of each symbol before each session, -1 for none; shape (n_sessions, n_symbols)."""
         newest = np.full((len(self.all_sessions), len(self.symbols)), -1, dtype=np.int64)
         for number in range(1, len(self.all_sessions)):
-            start, stop = self._edges[number - 1], self._edges[number]
+            start, stop = self.edges[number - 1], self.edges[number]
             traded = np.isfinite(self.panel.close[:, start:stop])
             last = stop - 1 - np.argmax(traded[:, ::-1], axis=1)
             newest[number] = np.where(traded.any(axis=1), last, newest[number - 1])

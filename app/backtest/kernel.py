@@ -35,6 +35,7 @@ Integers = npt.NDArray[np.int64]
 _OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
 _compiled = njit(**_OPTIONS)
 OPEN_END, SIGNAL, STOP, TARGET = 0, 1, 2, 3
+_TILE = 2_048  # bars
 _EVERY_ONE = 0x0101010101010101  # the lowest bit of each of eight bytes
 _PLACES = 0x0001020304050607  # times 1 << 8 * k it has k in its highest byte
 
@@ -71,17 +72,46 @@ class Terms(NamedTuple):
     at_close: bool
 
 
-# What a run comes to. equity: at the end. first to fourth: sums of the powers of the bar returns. drawdown: the deepest, a
-# magnitude. trades: closed ones; wins: of them, with a profit after costs. held: bars that ended with a holding. commissions:
-# currency. last, peak: the newest and the highest equity counted. least, greatest: closes of the last trade.
-SUMS = (
-    "equity", "first", "second", "third", "fourth", "drawdown", "trades", "wins", "held", "commissions",
-    "last", "peak", "least", "greatest",
-)  # fmt: skip
+class Sums(NamedTuple):
+    """What a run came to. equity: at its end. first to fourth: sums of the powers of the bar returns. drawdown: the deepest, a
+    magnitude. trades: closed ones; wins: of them, with a profit after costs. held: bars that ended with a holding. commissions:
+    currency. logged: rows of the trade log, an open trade among them. last, peak: the newest and the highest equity counted.
+    least, greatest: closes of the last trade."""
+
+    equity: float
+    first: float
+    second: float
+    third: float
+    fourth: float
+    drawdown: float
+    trades: float
+    wins: float
+    held: float
+    commissions: float
+    logged: float
+    last: float
+    peak: float
+    least: float
+    greatest: float
+
+
+SUMS = len(Sums._fields)
 (
-    _EQUITY, _FIRST, _SECOND, _THIRD, _FOURTH, _DRAWDOWN, _TRADES, _WINS, _HELD, _COMMISSIONS,
+    _EQUITY, _FIRST, _SECOND, _THIRD, _FOURTH, _DRAWDOWN, _TRADES, _WINS, _HELD, _COMMISSIONS, _LOGGED,
     _LAST, _PEAK, _LEAST, _GREATEST,
-) = range(len(SUMS))  # fmt: skip
+) = range(SUMS)  # fmt: skip
+
+
+def walk(bars: Bars, votes: Votes, terms: Terms, marks: Integers, marked: Floats, spots: Integers, amounts: Floats) -> Sums:
+    """One run. votes: a multiple of eight long, zeros behind the bars.
+
+    marks: bars in order, whose closing equity is written to `marked`. spots, amounts: the trade log, a row a trade: voting bar,
+    entry bar, exit bar (-1: still open), how it ended; quantity, entry price, exit price, profit after costs (of an open trade
+    at the last close). Empty: no log.
+    """
+    sums = np.empty(SUMS)
+    trade(bars, votes, terms, marks, marked, spots, amounts, sums)
+    return Sums(*sums.tolist())
 
 
 @_compiled
@@ -108,7 +138,33 @@ def cross(fast: Floats, slow: Floats, start: int, stop: int, votes: Votes) -> No
 
 
 @_compiled
-def walk(
+def cross_all(
+    lines: Floats,
+    pairs: Integers,
+    bars: Bars,
+    terms: Terms,
+    votes: Votes,
+    marks: Integers,
+    marked: Floats,
+    spots: Integers,
+    amounts: Floats,
+    sums: Floats,
+) -> None:
+    """A run for each pair of lines: votes by `cross`. lines: shape (n_lines, n_bars). pairs: rows of it, shape (n_runs, 2).
+    votes: room of shape (n_runs, n_bars up to a multiple of eight), zeros behind the bars. marked, sums: a row each.
+
+    The votes of all pairs are found tile by tile, while the lines of the tile are in the cache.
+    """
+    n = len(bars.close)
+    for start in range(0, n, _TILE):
+        for k in range(len(pairs)):
+            cross(lines[pairs[k, 0]], lines[pairs[k, 1]], start, min(start + _TILE, n), votes[k])
+    for k in range(len(pairs)):
+        trade(bars, votes[k], terms, marks, marked[k], spots, amounts, sums[k])
+
+
+@_compiled
+def trade(
     bars: Bars,
     votes: Votes,
     terms: Terms,
@@ -117,13 +173,8 @@ def walk(
     spots: Integers,
     amounts: Floats,
     sums: Floats,
-) -> int:
-    """One run; the rows it wrote to the trade log, or would have. votes: a multiple of eight long, zeros behind the bars.
-
-    marks: ascending bars whose closing equity is written to `marked`. spots, amounts: the trade log, a row a trade: voting bar,
-    entry bar, exit bar (-1: still open), how it ended; quantity, entry price, exit price, profit after costs (of an open trade
-    at the last close). Empty: no log. sums: gets the numbers of `SUMS`.
-    """
+) -> None:
+    """As `walk`, into `sums`: shape (SUMS,)."""
     n, words, extremes = len(bars.close), votes.view(np.int64), sums.view(np.int64)
     sums[:] = 0.0
     sums[_EQUITY] = sums[_LAST] = sums[_PEAK] = terms.capital
@@ -170,7 +221,7 @@ def walk(
     if settled >= 0:
         _settle(sums)
     _mark(marks, marked, marking, n, bars.close, sums[_EQUITY], 0.0)
-    return logged
+    sums[_LOGGED] = logged
 
 
 @_compiled

@@ -93,14 +93,27 @@ def expected_maximum(trials: float) -> float:
     return max(float((1.0 - np.euler_gamma) * low + np.euler_gamma * high), 0.0)
 
 
-def effective_trials(trials: int, t_variance: float) -> float:
-    """How many independent trials the correlated ones amount to: r + (1 - r)*trials (2014, appendix 3), r their mean
-    correlation. r is read from the variance of their t statistics, which without an edge is 1 - r, so that no return of a
-    past trial has to be kept. True differences between trials raise it, never lower it: the count errs to the many."""
-    if trials <= 1:
-        return float(trials)
-    correlation = min(max(1.0 - t_variance, 0.0), 1.0)
-    return correlation + (1.0 - correlation) * trials
+def independent_trials(trials: float, correlation: float) -> float:
+    """How many independent trials those with this mean correlation r amount to: r + (1 - r)*trials (2014, appendix 3)."""
+    return correlation + (1.0 - correlation) * trials if trials > 1 else float(trials)
+
+
+def implied_correlation(t_variance: float) -> float:
+    """Mean correlation of trials by the variance of their t statistics, which without an edge is 1 - r: no return of a past
+    trial has to be kept. True differences between trials make it smaller, so that the count errs to the many."""
+    return min(max(1.0 - t_variance, 0.0), 1.0)
+
+
+def mean_correlation(returns: Floats) -> float:
+    """Mean correlation of all pairs of sets that moved, 0..1. returns: shape (n_observations, n_sets)."""
+    centred = returns - returns.mean(axis=0)
+    deviation = np.sqrt(np.mean(centred**2, axis=0))
+    moves = deviation > _STILL
+    count = int(moves.sum())
+    if count < 2:
+        return 0.0
+    together = float(np.mean((centred[:, moves] / deviation[moves]).sum(axis=1) ** 2))
+    return min(max((together / count - 1.0) / (count - 1), 0.0), 1.0)
 
 
 def deflated_sharpe(of: Moments, *, trials: float, variance: float) -> float:

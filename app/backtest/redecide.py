@@ -69,10 +69,12 @@ class RecordedCycle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What is known now. daily, minutes: bars by symbol. forecaster: None where forecasts are taken as recorded."""
+    """What is known now. daily, minutes: bars by symbol. judged: those that the forecaster judges by. forecaster: None where
+    forecasts are taken as recorded."""
 
     daily: Mapping[str, BarSeries]
     minutes: Mapping[str, BarSeries]
+    judged: Mapping[str, BarSeries]
     forecaster: Forecaster | None = None
 
 
@@ -288,7 +290,7 @@ class _Bars:
         """The forecasts that are others when they are made anew; and how many cannot be, as another model is in use now."""
         if self._stored.forecaster is None:
             return {}, 0
-        known = {s: self._stored.daily[s].known_by(view.decided_at) for s in view.forecasts if s in self._stored.daily}
+        known = {s: self._stored.judged[s].known_by(view.decided_at) for s in view.forecasts if s in self._stored.judged}
         others, unjudged = {}, 0
         for symbol, fresh in self._stored.forecaster.forecast(known, view.decided_at).items():
             recorded: Any = view.forecasts[symbol]

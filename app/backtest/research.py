@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from app.backtest import kernel
-from app.backtest.kernel import SUMS, Bars, Integers, Terms, Votes
+from app.backtest.kernel import Bars, Integers, Sums, Terms, Votes
 from app.backtest.periods import Year, year_of
 from app.domain.bar import Floats, Seconds
 from app.domain.errors import InvalidInput
@@ -207,9 +207,9 @@ def run(market: Instrument, votes: Votes, setup: Setup, *, curve: bool = True) -
     marks = np.arange(bars if curve else 0, dtype=np.int64)
     marked = np.empty(len(marks))
     spots, amounts = np.empty((bars + 1, 4), dtype=np.int64), np.empty((bars + 1, 4))
-    sums = np.empty((1, len(SUMS)))
-    logged = kernel.walk(market.bars, votes, setup.terms(), marks, marked, spots, amounts, sums[0])
-    columns = summarise(sums, bars, market.year, setup.capital)
+    sums = kernel.walk(market.bars, votes, setup.terms(), marks, marked, spots, amounts)
+    logged = int(sums.logged)
+    columns = summarise(np.array([sums]), bars, market.year, setup.capital)
     figures = Figures(**{name: column[0].item() for name, column in columns.items()})
     return Run(
         figures=figures,
@@ -219,8 +219,8 @@ def run(market: Instrument, votes: Votes, setup: Setup, *, curve: bool = True) -
 
 
 def summarise(sums: Floats, bars: int, year: Year, capital: float) -> dict[str, Any]:
-    """Fields of `Figures` as arrays of shape (n_runs,). sums: rows of `SUMS`, of runs over so many `bars`."""
-    row = {name: sums[:, place] for place, name in enumerate(SUMS)}
+    """Fields of `Figures` as arrays of shape (n_runs,). sums: rows of `Sums`, of runs over so many `bars`."""
+    row = {name: sums[:, place] for place, name in enumerate(Sums._fields)}
     mean = row["first"] / bars
     raw2, raw3, raw4 = (row[name] / bars for name in ("second", "third", "fourth"))
     variance = np.maximum(raw2 - mean**2, 0.0)

@@ -46,11 +46,16 @@ class AlpacaData:
         series = {symbol: _daily_series(symbol, bars, calendar) for symbol, bars in rows.items() if bars}
         return {symbol: bars.known_by(end) for symbol, bars in series.items()}
 
+    def bars(self, symbols: Sequence[str], *, timeframe: str, start: datetime, end: datetime) -> dict[str, BarSeries]:
+        """Bars of any timeframe from `start` that were complete by `end`, all in one listing; symbols without are absent."""
+        if timeframe == DAILY:
+            return self.daily_bars(symbols, start=start, end=end)
+        rows = self._bars(list(symbols), _known(timeframe), start=start, end=end)
+        return {symbol: _intraday_series(symbol, bars, timeframe).known_by(end) for symbol, bars in rows.items() if bars}
+
     def recent_bars(self, symbol: str, *, timeframe: str, limit: int, end: datetime) -> BarSeries:
         """The newest `limit` bars of one symbol complete by `end`."""
-        if timeframe not in TIMEFRAMES:
-            raise InvalidInput(f"timeframe must be one of {', '.join(TIMEFRAMES)}, not {timeframe}")
-        minutes = _MINUTES.get(timeframe, 390)
+        minutes = _MINUTES.get(_known(timeframe), 390)
         sessions = -(-limit * minutes // 390) + 5
         start = end - timedelta(days=sessions * 7 / 5 + 7)
         rows = self._bars([symbol], timeframe, start=start, end=end).get(symbol, [])
@@ -79,6 +84,12 @@ class AlpacaData:
         )
         answer: dict[str, list[dict[str, Any]]] = self._wire.read("bars", lambda: dict(self._client.get_stock_bars(request)))
         return answer
+
+
+def _known(timeframe: str) -> str:
+    if timeframe not in TIMEFRAMES:
+        raise InvalidInput(f"timeframe must be one of {', '.join(TIMEFRAMES)}, not {timeframe}")
+    return timeframe
 
 
 def _daily_series(symbol: str, rows: list[dict[str, Any]], calendar: TradingCalendar) -> BarSeries:

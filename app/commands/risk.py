@@ -22,7 +22,7 @@ Why = Annotated[str, typer.Option("--reason", "-r", help="Kept in the history of
 def status() -> None:
     """The trading state with its cause, each limit with the distance to it, each breaker with its reading."""
     with services() as held:
-        found, exits = held.risk.status(), held.settings.exits._asdict()
+        found, exits = held.risk.status(), held.policy.exits._asdict()
     _print_state(found)
     out.print("exits: " + ", ".join(f"{name} {value:g}" for name, value in exits.items() if value), soft_wrap=True)
     print_rows(
@@ -85,7 +85,7 @@ def drill() -> None:
     """Prove on the last recorded inputs that every breaker would fire. Nothing is written, nothing is sent."""
     from app.engine.drill import drill as run
     from app.engine.recording import from_json
-    from app.wiring import open_without_migrating
+    from app.wiring import open_without_migrating, rules_in_force
 
     chosen = chosen_settings()
     database = open_without_migrating(chosen)
@@ -97,7 +97,7 @@ def drill() -> None:
     if recorded is None:
         raise InvalidInput(f"cycle {decided} has no recorded inputs")
     writable = os.access(chosen.state_dir, os.W_OK)
-    rows = run(replace(from_json(dict(recorded)), limits=chosen.limits))
+    rows = run(replace(from_json(dict(recorded)), limits=rules_in_force(chosen)[0]))
     out.print(f"on the inputs of cycle {decided}, with the limits in force; nothing was written or sent")
     print_rows(
         {

@@ -10,6 +10,9 @@ from rich.markup import escape
 
 from app.commands.console import actor, out, print_rows, services
 from app.domain.errors import InvalidInput
+from app.services.strategy_service import StrategyService
+from app.strategies.catalog import MODEL_DRIVEN
+from app.strategies.strategy import checked
 
 verdict = typer.Typer(name="verdict", help="PASS, WARN or FAIL for what was tested, with the reasons.", no_args_is_help=True)
 
@@ -83,8 +86,9 @@ def override(
     by: Annotated[str | None, typer.Option("--actor", help="Who decides; default: who is logged in.")] = None,
 ) -> None:
     """Let STRATEGY with these parameters trade real money against its newest verdict. It holds until the next verdict."""
-    values = read_parameters(parameters)
+    given = read_parameters(parameters)
     with services() as held:
+        values = _complete(held.strategies, strategy, given)
         held.verdicts.override(strategy, values, actor=by or actor(), reason=reason)
     out.print(f"recorded: {escape(strategy)} with {_told(values)} may trade real money until its next verdict")
 
@@ -108,6 +112,15 @@ def read_parameters(text: str) -> dict[str, float]:
     if not isinstance(given, dict) or any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in given.values()):
         raise InvalidInput(f'not a JSON object of numbers: {text}; write it as {{"fast": 10, "slow": 50}}')
     return given
+
+
+def _complete(strategies: StrategyService, name: str, given: dict[str, float]) -> dict[str, float]:
+    """Every parameter of a strategy, as live trading names it."""
+    if name == MODEL_DRIVEN:
+        if given:
+            raise InvalidInput(f"{name} has no parameters")
+        return {}
+    return checked(strategies.find(name), given)
 
 
 def _told(values: dict[str, float]) -> str:

@@ -113,6 +113,10 @@ class MarketData(Protocol):
         """Daily bars from `start` that were complete by `end`, split-adjusted; symbols without data are absent."""
         ...
 
+    def bars(self, symbols: Sequence[str], *, timeframe: str, start: datetime, end: datetime) -> dict[str, BarSeries]:
+        """Bars of any timeframe from `start` that were complete by `end`, all in one listing; symbols without are absent."""
+        ...
+
     def recent_bars(self, symbol: str, *, timeframe: str, limit: int, end: datetime) -> BarSeries:
         """The newest `limit` bars of one symbol known by `end`."""
         ...

@@ -158,11 +158,12 @@ def _symbol_rows(base: Inputs) -> list[DrillRow]:
         return [DrillRow(breaker="per symbol", injected="every symbol is held", state="", orders=(), fires=False)]
     at, limits = base.view.symbols.index(wished), base.limits
     price = float(base.view.price[at])
+    expected = max(0.05, base.policy.buy_threshold)
     forecast = Forecast(
         symbol=wished,
-        daily_return=0.05,
+        daily_return=expected,
         confidence=1.0,
-        members=(0.05,),
+        members=(expected,),
         last_close=price,
         last_close_at=base.view.decided_at,
         model="drill",

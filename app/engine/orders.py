@@ -98,7 +98,10 @@ def _first_stop(case: Case, i: int, price: Decimal) -> Decimal:
     """The stop of an entry at `price`, not rounded."""
     stop = price * (1 - _exact(case.limits.stop_loss_fraction))
     multiple, atr = case.policy.exits.atr_stop_multiple, float(case.market.atr[i])
-    return max(stop, price - _exact(multiple) * _exact(atr)) if multiple > 0.0 and 0.0 < atr < math.inf else stop
+    if not (multiple > 0.0 and 0.0 < atr < math.inf):
+        return stop
+    # Twelve digits: what rounding left behind them must not lift a stop by a tick.
+    return max(stop, price - _exact(multiple) * Decimal(f"{atr:.12g}"))
 
 
 def _identity(case: Case, symbol: str, side: Side, purpose: Purpose) -> str:

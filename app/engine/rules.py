@@ -125,6 +125,25 @@ class Outcome(NamedTuple):
     levels: Floats
 
 
+class Work(NamedTuple):
+    """Where a decision writes: the arrays of `Outcome`, and two lists of symbols. A row of `bounds` counts where `bound` is not
+    negative, rows of `progress` and `levels` where something is held; the rest is left as it was.
+
+    active: the symbols held or being bought, in their order; the caller says how many. ranked: of length n_symbols.
+    """
+
+    action: Integers
+    quantity: Floats
+    reason: Integers
+    bounds: Floats
+    bound: Integers
+    replaces: Integers
+    progress: Floats
+    levels: Floats
+    active: Integers
+    ranked: Integers
+
+
 (
     _BUY_SIGNAL, _SELL_SIGNAL, _STOP, _TAKE, _REBALANCE, _FLATTEN, _PARTIAL,
     _BELOW, _LOW_CONFIDENCE, _HOLD, _NO_SHORT, _ORDER_PENDING, _EXIT_PENDING, _AWAITING,
@@ -135,6 +154,7 @@ class Outcome(NamedTuple):
     int(r) for r in Reason if r is not Reason.EXACT_CHECK
 )  # fmt: skip
 
+_FEW = 32  # from here up a merge sort takes less time than insertion
 _JUMP = int(Doubt.PRICE_JUMP)
 _STALE_DATA, _EXTREME_VOLATILITY = int(Cause.STALE_DATA), int(Cause.EXTREME_VOLATILITY)
 
@@ -151,62 +171,126 @@ def apply_rules(
     policy: Policy,
 ) -> Outcome:
     """One decision over the universe. now: seconds since 1970 UTC."""
-    n = len(market.price)
-    action = np.zeros(n, np.int64)
-    quantity = np.zeros(n)
-    reason = np.zeros(n, np.int64)
-    bounds = np.full((n, 5), np.nan)
-    bound = np.full(n, -1, np.int64)
-    replaces = np.full(n, -1, np.int64)
+    work = room_for(len(market.price))
+    active = 0
+    for i in range(len(market.price)):
+        if holdings.quantity[i] != 0.0 or holdings.pending_buy[i] > 0.0:
+            work.active[active] = i
+            active += 1
+    stress = market_stress(market, limits)
+    stressed = stress > limits.market_volatility_multiple
+    following, measures, _ = judge(
+        work, active, now, standing, market, holdings, money, venue, limits, policy, stress, stressed
+    )
+    return Outcome(
+        following, measures, work.action, work.quantity, work.reason, work.bounds, work.bound, work.replaces, work.progress,
+        work.levels,
+    )  # fmt: skip
 
-    measures, reading = _read(now, market, holdings, money, venue, limits)
+
+@njit(cache=True)
+def room_for(n: int) -> Work:
+    """Arrays for a decision over n symbols."""
+    return Work(
+        np.zeros(n, np.int64),
+        np.zeros(n),
+        np.zeros(n, np.int64),
+        np.full((n, 5), np.nan),
+        np.full(n, -1, np.int64),
+        np.full(n, -1, np.int64),
+        np.zeros((n, 4)),
+        np.full((n, 3), np.nan),
+        np.zeros(n, np.int64),
+        np.zeros(n, np.int64),
+    )
+
+
+@njit(cache=True)
+def judge(
+    work: Work,
+    active: int,
+    now: float,
+    standing: Standing,
+    market: Market,
+    holdings: Holdings,
+    money: Money,
+    venue: Venue,
+    limits: RiskLimits,
+    policy: Policy,
+    stress: float,
+    stressed: bool,
+) -> tuple[Standing, Measures, int]:
+    """The decision itself, in arrays that may have served another one; the standing, what was read, and how many of
+    `work.ranked` count: the symbols that passed every rule but those of money and slots, best first.
+
+    active: how many of `work.active` count. stress: see `market_stress`; stressed: whether it is above its limit."""
+    measures, reading = _read(work.active[:active], now, market, holdings, money, venue, limits, stress, stressed)
     standing = next_standing(standing, reading, limits)
-    marked, gross = measures.marked, measures.gross
     jump_believed = standing.steady >= STEADY and measures.jump == _JUMP
-    memory, at = _follow(jump_believed, market, holdings, limits, within(policy.exits, limits))
-    for i in range(n):
-        if holdings.quantity[i] > 0.0:
-            reason[i] = _judge_holding(i, standing.state, jump_believed, market, holdings, limits, policy, at[i])
-            if reason[i] <= _PARTIAL:
-                action[i] = SELL
-                quantity[i] = _part(i, market, holdings, policy) if reason[i] == _PARTIAL else holdings.quantity[i]
-        else:
-            reason[i] = _judge_candidate(i, standing.state, market, holdings, limits, policy)
-
-    slots = limits.max_positions - measures.taken
+    work.action[:], work.quantity[:], work.bound[:], work.replaces[:] = NOTHING, 0.0, -1, -1
+    _screen(work.reason, market, holdings, limits, policy)
+    candidates = _candidates(work, standing.state, market, holdings, limits)
     leaving = 0
-    for i in range(n):
-        if holdings.quantity[i] > 0.0 and ((action[i] == SELL and reason[i] != _PARTIAL) or reason[i] == _EXIT_PENDING):
-            leaving += 1
+    exits = within(policy.exits, limits)
+    for k in range(active):
+        i = work.active[k]
+        if holdings.quantity[i] > 0.0:
+            _follow(i, work, jump_believed, market, holdings, limits, exits)
+            reason = _judge_holding(i, standing.state, jump_believed, market, holdings, limits, policy, work.levels[i])
+            work.reason[i] = reason
+            if reason <= _PARTIAL:
+                work.action[i] = SELL
+                work.quantity[i] = _part(i, market, holdings, policy) if reason == _PARTIAL else holdings.quantity[i]
+            leaving += reason < _PARTIAL or reason == _EXIT_PENDING
+    _enter(work, active, candidates, leaving, measures, market, holdings, money, limits, policy)
+    return standing, measures, candidates
+
+
+@njit(cache=True)
+def _enter(
+    work: Work,
+    active: int,
+    candidates: int,
+    leaving: int,
+    measures: Measures,
+    market: Market,
+    holdings: Holdings,
+    money: Money,
+    limits: RiskLimits,
+    policy: Policy,
+) -> None:
+    """Size the candidates, best first, while there are slots; then let better ones replace weak holdings."""
+    slots, gross = limits.max_positions - measures.taken, measures.gross
     # The smaller of the two readings: a limit must hold whichever of them is right.
-    equity = min(money.equity, marked)
+    equity = min(money.equity, measures.marked)
     buying_power = min(money.buying_power, money.cash)
-    for i in _ranked(reason, market.expected_return):
+    _rank(work.ranked[:candidates], market.expected_return)
+    for i in work.ranked[:candidates]:
         if slots > 0:
             worst = market.price[i] * (1.0 + limits.price_collar_fraction)
             permitted = entry_bounds(worst, market.volatility[i], equity, gross, buying_power, limits)
             units, least = entry_quantity(permitted, market.step[i], limits)
-            bound[i] = least
+            work.bound[i] = least
             for k in range(5):
-                bounds[i, k] = permitted[k]
+                work.bounds[i, k] = permitted[k]
             value = units * worst
             if not (units > 0.0 and value >= market.minimum_notional[i]):
-                reason[i] = _EXPOSURE if least == 3 else _BUYING_POWER if least == 4 else _BELOW_STEP
+                work.reason[i] = _EXPOSURE if least == 3 else _BUYING_POWER if least == 4 else _BELOW_STEP
                 continue
-            action[i], quantity[i] = BUY, units
+            work.action[i], work.quantity[i] = BUY, units
             slots -= 1
             gross += value
             buying_power -= value
         elif leaving > 0:
             leaving -= 1
-            reason[i] = _AWAITING
+            work.reason[i] = _AWAITING
         else:
-            weakest = _weakest(i, action, reason, market, holdings, policy)
-            reason[i] = _NO_SLOT
+            weakest = _weakest(i, work, active, market, holdings, policy)
+            work.reason[i] = _NO_SLOT
             if weakest >= 0:
-                action[weakest], quantity[weakest], reason[weakest] = SELL, holdings.quantity[weakest], _REBALANCE
-                reason[i], replaces[i] = _AWAITING, weakest
-    return Outcome(standing, measures, action, quantity, reason, bounds, bound, replaces, memory, at)
+                work.action[weakest], work.quantity[weakest] = SELL, holdings.quantity[weakest]
+                work.reason[weakest] = _REBALANCE
+                work.reason[i], work.replaces[i] = _AWAITING, weakest
 
 
 @njit(cache=True)
@@ -221,35 +305,78 @@ def _usable(i: int, market: Market, limits: RiskLimits) -> int:
 
 @njit(cache=True)
 def _read(
-    now: float, market: Market, holdings: Holdings, money: Money, venue: Venue, limits: RiskLimits
+    active: Integers,
+    now: float,
+    market: Market,
+    holdings: Holdings,
+    money: Money,
+    venue: Venue,
+    limits: RiskLimits,
+    stress: float,
+    stressed: bool,
 ) -> tuple[Measures, Reading]:
     """Everything the breakers read, and the reading they are given."""
-    marked, gross, taken, flat = _mark(market, holdings, money, limits)
-    n, jump, is_open, stale, known = len(market.price), 0, False, 0, 0
-    stress = np.empty(n)
+    marked, gross, taken, flat = _mark(active, market, holdings, money, limits)
+    n, jump, open_symbols, fresh = len(market.price), 0, 0, 0
     for i in range(n):
-        if market.tradable[i] > 0.0:
-            is_open = True
-        if not (market.price[i] > 0.0 and market.age_seconds[i] <= limits.max_price_age_seconds):
-            stale += 1
+        open_symbols += market.tradable[i] > 0.0
+        fresh += (market.price[i] > 0.0) & (market.age_seconds[i] <= limits.max_price_age_seconds)
+    for i in active:
         if holdings.quantity[i] != 0.0:
             jump = max(jump, jump_of(market.price[i], market.last_close[i], market.volatility[i], limits))
-        ratio = market.volatility[i] / market.usual_volatility[i] if market.usual_volatility[i] > 0.0 else np.nan
-        if ratio >= 0.0:
-            stress[known] = ratio
-            known += 1
-    stale_fraction = stale / n if n > 0 else 0.0
-    median = float(np.median(stress[:known])) if known >= limits.least_symbols else np.nan
+    is_open, stale_fraction = open_symbols > 0, (n - fresh) / n if n > 0 else 0.0
     soft = 0
     if n >= limits.least_symbols and stale_fraction > limits.max_stale_fraction:
         soft |= 1 << _STALE_DATA
-    if median > limits.market_volatility_multiple:
+    if stressed:
         soft |= 1 << _EXTREME_VOLATILITY
     reading = Reading(
         now, money.equity, marked, money.baseline, flat, is_open, jump, venue.tripped | soft, venue.lasting | soft
     )
     doubt = doubt_of(reading, limits)
-    return Measures(marked, gross, taken, flat, is_open, stale_fraction, median, jump, doubt), reading
+    return Measures(marked, gross, taken, flat, is_open, stale_fraction, stress, jump, doubt), reading
+
+
+@njit(cache=True)
+def market_stress(market: Market, limits: RiskLimits) -> float:
+    """Median of volatility over usual volatility, NaN with too few known."""
+    stress, known = np.empty(len(market.price)), 0
+    for i in range(len(stress)):
+        ratio = _stress(market.volatility[i], market.usual_volatility[i])
+        if ratio >= 0.0:
+            stress[known] = ratio
+            known += 1
+    return float(np.median(stress[:known])) if known >= limits.least_symbols else np.nan
+
+
+@njit(cache=True)
+def is_stressed(volatility: Floats, usual_volatility: Floats, limits: RiskLimits) -> bool:
+    """Whether `market_stress` is above its limit, by counting instead of sorting."""
+    known, above, bound = 0, 0, limits.market_volatility_multiple
+    under, over = -np.inf, np.inf  # the nearest ratios on both sides of the limit
+    for i in range(len(volatility)):
+        ratio = _stress(volatility[i], usual_volatility[i])
+        known += ratio >= 0.0
+        above += ratio > bound
+        under = max(under, ratio) if ratio <= bound else under
+        over = min(over, ratio) if ratio > bound else over
+    if known < limits.least_symbols or 2 * above != known:
+        return known >= limits.least_symbols and 2 * above > known
+    return bool(np.mean(np.array([under, over])) > bound)
+
+
+@njit(cache=True)
+def is_stressed_each(volatility: Floats, usual_volatility: Floats, limits: RiskLimits) -> Integers:
+    """`is_stressed` of each row, arrays of shape (n_sessions, n_symbols)."""
+    found = np.zeros(len(volatility), np.int64)
+    for k in range(len(volatility)):
+        found[k] = is_stressed(volatility[k], usual_volatility[k], limits)
+    return found
+
+
+@njit(cache=True)
+def _stress(volatility: float, usual: float) -> float:
+    return volatility / usual if usual > 0.0 else np.nan
 
 
 @njit(cache=True)
@@ -262,10 +389,12 @@ def _is_extreme(i: int, market: Market, limits: RiskLimits) -> bool:
 
 
 @njit(cache=True)
-def _mark(market: Market, holdings: Holdings, money: Money, limits: RiskLimits) -> tuple[float, float, int, bool]:
+def _mark(
+    active: Integers, market: Market, holdings: Holdings, money: Money, limits: RiskLimits
+) -> tuple[float, float, int, bool]:
     """(equity at our own marks or NaN, gross value of holdings and open buys, slots taken, whether nothing is held)."""
-    value, pending, taken, flat = 0.0, 0.0, 0, True
-    for i in range(len(market.price)):
+    value, pending, flat = 0.0, 0.0, True
+    for i in active:
         held, open_buy = holdings.quantity[i], holdings.pending_buy[i]
         if held != 0.0:
             flat = False
@@ -274,32 +403,24 @@ def _mark(market: Market, holdings: Holdings, money: Money, limits: RiskLimits) 
         if open_buy > 0.0:
             price = holdings.pending_price[i]
             pending += open_buy * (price if price > 0.0 else market.price[i] * (1.0 + limits.price_collar_fraction))
-        if held != 0.0 or open_buy > 0.0:
-            taken += 1
-    return money.cash + value, value + pending, taken, flat
+    return money.cash + value, value + pending, len(active), flat
 
 
 @njit(cache=True)
 def _follow(
-    jump_believed: bool, market: Market, holdings: Holdings, limits: RiskLimits, exits: ExitPolicy
-) -> tuple[Floats, Floats]:
-    """What is remembered of each holding after these prices, those that are believed, and its levels."""
-    n = len(market.price)
-    memory, at = np.zeros((n, 4)), np.full((n, 3), np.nan)
-    for i in range(n):
-        if not (holdings.quantity[i] > 0.0):
-            continue
-        price, entry = market.price[i], holdings.entry[i]
-        progress = Progress(holdings.initial_stop[i], holdings.best[i], holdings.stop[i], holdings.partial_taken[i])
-        doubted = jump_of(price, market.last_close[i], market.volatility[i], limits) != 0
-        if _usable(i, market, limits) == 0 and (jump_believed or not doubted):
-            progress = follow(entry, progress, price, market.atr[i], exits)
-        found = levels(entry, progress, exits)
-        for k in range(4):
-            memory[i, k] = progress[k]
-        for k in range(3):
-            at[i, k] = found[k]
-    return memory, at
+    i: int, work: Work, jump_believed: bool, market: Market, holdings: Holdings, limits: RiskLimits, exits: ExitPolicy
+) -> None:
+    """What is remembered of a holding after this price, if it is believed, and its levels."""
+    price, entry = market.price[i], holdings.entry[i]
+    progress = Progress(holdings.initial_stop[i], holdings.best[i], holdings.stop[i], holdings.partial_taken[i])
+    doubted = jump_of(price, market.last_close[i], market.volatility[i], limits) != 0
+    if _usable(i, market, limits) == 0 and (jump_believed or not doubted):
+        progress = follow(entry, progress, price, market.atr[i], exits)
+    found = levels(entry, progress, exits)
+    for k in range(4):
+        work.progress[i, k] = progress[k]
+    for k in range(3):
+        work.levels[i, k] = found[k]
 
 
 @njit(cache=True)
@@ -353,21 +474,37 @@ def _is_forecast(expected: float, confidence: float) -> bool:
 
 
 @njit(cache=True)
-def _judge_candidate(i: int, state: int, market: Market, holdings: Holdings, limits: RiskLimits, policy: Policy) -> int:
-    unusable: int = _usable(i, market, limits)
-    if unusable != 0:
-        return unusable
-    expected, confidence = market.expected_return[i], market.confidence[i]
-    if not _is_forecast(expected, confidence):
-        return _NO_FORECAST
-    if holdings.pending_buy[i] > 0.0 or holdings.pending_exit[i] > 0.0:
-        return _ORDER_PENDING
-    if expected > policy.sell_threshold and expected < policy.buy_threshold:
-        return _BELOW
-    if confidence < policy.confidence_threshold:
-        return _LOW_CONFIDENCE
-    if expected <= policy.sell_threshold:
-        return _NO_SHORT
+def _screen(reason: Integers, market: Market, holdings: Holdings, limits: RiskLimits, policy: Policy) -> None:
+    """Why each symbol is no candidate by price, forecast and orders, _BUY_SIGNAL where nothing is said against it. The last
+    line that speaks wins; no branches, so that it runs as vector code."""
+    for i in range(len(reason)):
+        price, expected, confidence = market.price[i], market.expected_return[i], market.confidence[i]
+        said = _NO_SHORT if expected <= policy.sell_threshold else _BUY_SIGNAL
+        said = _LOW_CONFIDENCE if confidence < policy.confidence_threshold else said
+        said = _BELOW if (expected > policy.sell_threshold) & (expected < policy.buy_threshold) else said
+        said = _ORDER_PENDING if (holdings.pending_buy[i] > 0.0) | (holdings.pending_exit[i] > 0.0) else said
+        known = (abs(expected) < np.inf) & (confidence >= 0.0) & (confidence <= 1.0)
+        said = said if known else _NO_FORECAST
+        said = said if market.tradable[i] > 0.0 else _NOT_TRADABLE
+        said = said if market.age_seconds[i] <= limits.max_price_age_seconds else _STALE
+        reason[i] = said if (price > 0.0) & (price < np.inf) else _NO_PRICE
+
+
+@njit(cache=True)
+def _candidates(work: Work, state: int, market: Market, holdings: Holdings, limits: RiskLimits) -> int:
+    """Collects the symbols to be bought in `work.ranked`, in their order; how many there are."""
+    count = 0
+    for i in range(len(work.reason)):
+        if work.reason[i] == _BUY_SIGNAL and not (holdings.quantity[i] > 0.0):
+            work.reason[i] = _judge_candidate(i, state, market, holdings, limits)
+            if work.reason[i] == _BUY_SIGNAL:
+                work.ranked[count] = i
+                count += 1
+    return count
+
+
+@njit(cache=True)
+def _judge_candidate(i: int, state: int, market: Market, holdings: Holdings, limits: RiskLimits) -> int:
     if state != ACTIVE:
         return _REDUCING if state == REDUCING else _HALTED
     if not (market.volatility[i] > 0.0 and market.volatility[i] < np.inf):
@@ -382,18 +519,30 @@ def _judge_candidate(i: int, state: int, market: Market, holdings: Holdings, lim
 
 
 @njit(cache=True)
-def _ranked(reason: Integers, expected_return: Floats) -> Integers:
-    """Indices of the candidates, highest expected return first, ties in symbol order."""
-    candidates = np.flatnonzero(reason == _BUY_SIGNAL)
-    return candidates[np.argsort(-expected_return[candidates], kind="mergesort")]
+def _rank(candidates: Integers, expected_return: Floats) -> None:
+    """Order the candidates: highest expected return first, ties in symbol order."""
+    if len(candidates) > _FEW:
+        candidates[:] = candidates[np.argsort(-expected_return[candidates], kind="mergesort")]
+        return
+    for k in range(1, len(candidates)):
+        one, j = candidates[k], k
+        while j > 0 and expected_return[candidates[j - 1]] < expected_return[one]:
+            candidates[j] = candidates[j - 1]
+            j -= 1
+        candidates[j] = one
 
 
 @njit(cache=True)
-def _weakest(i: int, action: Integers, reason: Integers, market: Market, holdings: Holdings, policy: Policy) -> int:
+def _weakest(i: int, work: Work, active: int, market: Market, holdings: Holdings, policy: Policy) -> int:
     """The holding to give up for candidate `i`, or -1. A holding entered today stays: one turn per symbol and day."""
     weakest = -1
-    for j in range(len(action)):
-        if holdings.quantity[j] > 0.0 and action[j] == NOTHING and reason[j] == _HOLD and holdings.entries_today[j] == 0.0:
+    for j in work.active[:active]:
+        if (
+            holdings.quantity[j] > 0.0
+            and work.action[j] == NOTHING
+            and work.reason[j] == _HOLD
+            and holdings.entries_today[j] == 0.0
+        ):
             known = abs(market.expected_return[j]) < np.inf
             if known and (weakest < 0 or market.expected_return[j] < market.expected_return[weakest]):
                 weakest = j

@@ -9,6 +9,7 @@ Time is the last axis; axes before it (symbols) are carried along.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -38,17 +39,22 @@ def decayed_mean(values: Floats, length: int, decay: float) -> Floats:
     """Weighted mean of the last `length` values, each weighing `decay` (above 0 to 1) times the one after it; exactly c where
     all of them are c. Memory: length bars."""
 
+    from app.indicators.folding import fold_means  # compiled: kept out of processes that ask for none
+
+    def share(newer: int, older: int) -> float:
+        return decay**newer * weight(older) / weight(newer + older)
+
     def weight(count: int) -> float:
         return float(count) if decay == 1.0 else (1.0 - decay**count) / (1.0 - decay)
 
-    def join(newer: State, count: int, older: State, others: int) -> State:
-        share = decay**count * weight(others) / weight(count + others)
-        out = older[0] - newer[0]
-        out *= share
-        out += newer[0]
-        return (out,)
-
-    return _padded(_folded((values,), length, join)[0], values.shape)
+    sizes = [1 << level for level in range(length.bit_length())]
+    doubled = np.array([share(size, size) for size in sizes])
+    joined = np.array([share(length & (size - 1), size) for size in sizes])
+    rows = np.ascontiguousarray(values, dtype=np.float64).reshape(math.prod(values.shape[:-1]), values.shape[-1])
+    out = np.full(rows.shape, np.nan)
+    for row, target in zip(rows, out, strict=True):
+        fold_means(row, length, doubled, joined, target[length - 1 :])
+    return out.reshape(values.shape)
 
 
 def deviation(values: Floats, length: int) -> Floats:

@@ -24,6 +24,7 @@ from app.runtime.clock import WallClock
 from app.runtime.venue_time import VenueTime
 from app.services.watchdog import SILENT_CYCLES, Progress
 from app.tasks.learning import night_of
+from app.wiring import uses_models
 
 _TRAINING_ATTEMPTS = 3
 _SILENT_SECONDS = 10.0  # however short the cycles
@@ -70,7 +71,7 @@ class _Course:
         if here.simulated:  # the clock stands until the conductor moves it: beat may come up beside the others
             here.start_beat()
             here.await_health("exchange")
-        if self._settings.forecasts_file is None and self._symbols_without_model():
+        if self._settings.forecasts_file is None and uses_models(self._settings) and self._symbols_without_model():
             here.await_health("worker-learning")
             self._train_what_is_missing()
         if not here.simulated:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import numpy.typing as npt
 
 from app.domain.bar import Seconds
 from app.domain.errors import InvalidInput
@@ -63,6 +64,12 @@ class TradingCalendar:
         low = int(np.searchsorted(self._days, np.datetime64(start, "D"), side="left"))
         high = int(np.searchsorted(self._days, np.datetime64(end, "D"), side="right"))
         return self._sessions[low:high]
+
+    def in_session(self, starts: Seconds, ends: Seconds) -> npt.NDArray[np.bool_]:
+        """Whether any part of each interval from `starts` to `ends` (seconds since 1970 UTC) lies in a session."""
+        following = np.minimum(np.searchsorted(self._closes, starts, side="right"), len(self._closes) - 1)
+        inside: npt.NDArray[np.bool_] = (self._opens[following] < ends) & (starts < self._closes[following])
+        return inside
 
     def known_at(self, days: list[date]) -> Seconds:
         """When the daily bar of each day was complete: the session's close, or 16:00 New York off the calendar."""

@@ -39,7 +39,8 @@ class AlpacaService:
     """Venue calls and market data (S0-33). Stateless but for what is constant within a session.
 
     mode: simulated, paper or live; a simulated venue has a time of its own. health: how this process's calls to the venue
-    fared lately. account_id: the only account to trade on; any, where it is empty and the books are not open yet."""
+    fared lately. account_id: the only account to trade on; any, where it is empty and the books are not open yet.
+    history_days: calendar days of daily bars to judge by."""
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class AlpacaService:
         url: str,
         health: Callable[[], VenueHealth] = VenueHealth,
         account_id: str = "",
+        history_days: int = FORECAST_DAYS,
     ) -> None:
         self._broker = broker
         self._data = data
@@ -64,6 +66,7 @@ class AlpacaService:
         self._wire_health = health
         self._skew_seconds = 0.0
         self._account_id = account_id
+        self._history_days = history_days
         self._instruments: dict[str, Instrument] = {}
         self._history: tuple[datetime, dict[str, BarSeries]] | None = None
         self._compared = False
@@ -175,10 +178,14 @@ class AlpacaService:
         """Completed daily bars of the watch list, enough to forecast from; asked of the venue once a session."""
         closed = self.calendar().previous_close(at)
         if self._history is None or self._history[0] != closed:
-            bars = self._data.daily_bars(self._symbols, start=at - timedelta(days=FORECAST_DAYS), end=at)
+            bars = self._data.daily_bars(self._symbols, start=at - timedelta(days=self._history_days), end=at)
             self._database.save_bars(bars)
             self._history = (closed, bars)
         return self._history[1]
+
+    def bars(self, *, timeframe: str, start: datetime, end: datetime) -> dict[str, BarSeries]:
+        """Bars of the watch list from `start` that were complete by `end`; see `domain.ports.MarketData.bars`."""
+        return self._data.bars(self._symbols, timeframe=timeframe, start=start, end=end)
 
     def training_bars(self, symbols: Sequence[str] | None = None) -> tuple[dict[str, BarSeries], datetime]:
         """(completed daily bars of several years, the venue's now): nothing later than the venue's clock. A symbol the venue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any, Protocol
 
@@ -11,21 +11,26 @@ import structlog
 
 from app.backtest.driver import Plan, Run, run
 from app.backtest.tape import DailyTape
+from app.backtest.verdict import COST_MULTIPLES
 from app.domain.bar import DAILY, BarSeries
 from app.domain.errors import InvalidInput
 from app.domain.forecast import Forecaster
+from app.domain.verdict import Judged
 from app.engine.costs import CostModel
 from app.learning.model import ParamStore
 from app.learning.training import MINIMUM_BARS
 from app.risk.limits import Policy, RiskLimits
 from app.runtime.calendar import Session, TradingCalendar, new_york_calendar, session_day
 from app.services.ai_service import ModelStatus
-from app.services.backtest_report import INDEX, report
+from app.services.backtest_report import INDEX, outcome_of, report
 from app.services.backtest_request import BacktestRequest, parse_request
+from app.services.outcome_verdict import judged_result
+from app.services.verdict_service import VerdictService, verdict_fields
 from app.services.walk_forward import OncePerSession, Progress, walk_forward
 
 log = structlog.get_logger()
 History = Callable[[Sequence[str]], Mapping[str, BarSeries]]
+_DATA = {"symbols", "days", "start", "end"}  # fields of a request that say what it is tested on
 
 
 class Bars(Protocol):
@@ -59,7 +64,7 @@ class _Span:
 
 class BacktestService:
     """Backtests through the one decision. history: fetches daily bars of symbols that the database lacks; the database's
-    own win where they reach further back."""
+    own win where they reach further back. verdicts: judges every result; None: none is judged."""
 
     def __init__(
         self,
@@ -74,6 +79,7 @@ class BacktestService:
         history: History | None = None,
         calendar: Callable[[], TradingCalendar] = new_york_calendar,
         workers: int | None = None,
+        verdicts: VerdictService | None = None,
     ) -> None:
         self._database = database
         self._models = models
@@ -85,6 +91,7 @@ class BacktestService:
         self._history = history
         self._calendar = calendar
         self._workers = workers
+        self._verdicts = verdicts
 
     def run(
         self, params: BacktestRequest | dict[str, Any], progress: Progress = lambda _done, _total, _message: None
@@ -98,15 +105,18 @@ class BacktestService:
         symbols = request.symbols or self._watchlist
         span = self._span(request, symbols)
         # Forecasting takes about as long for one symbol as the driver for a few sessions: one scale for both.
-        total = len(symbols) + len(span.sessions)
+        passes = 1 if self._verdicts is None else 1 + len(COST_MULTIPLES)
+        total, finished = len(symbols) + passes * len(span.sessions), len(symbols)
         forecaster = self._forecaster(request, span, lambda done, _, what: progress(done, total, what))
-        result = run(
-            self._plan(request, symbols),
-            DailyTape(span.bars, span.sessions, seed=request.seed),
-            forecaster,
-            progress=lambda done, _, day: progress(len(symbols) + done, total, day),
-        )
-        return self._answer(request, span, result)
+
+        def simulate(plan: Plan) -> Run:
+            nonlocal finished
+            tape = DailyTape(span.bars, span.sessions, seed=request.seed)
+            ended = run(plan, tape, forecaster, progress=lambda done, _, day: progress(finished + done, total, day))
+            finished += len(span.sessions)
+            return ended
+
+        return self._answer(request, span, simulate(self._plan(request, symbols)), simulate)
 
     def _plan(self, request: BacktestRequest, symbols: Sequence[str]) -> Plan:
         exits = self._policy.exits._replace(**request.exits.model_dump(exclude_none=True))
@@ -126,12 +136,39 @@ class BacktestService:
             cycle_seconds=self._cycle_seconds,
         )
 
-    def _answer(self, request: BacktestRequest, span: _Span, result: Run) -> dict[str, Any]:
+    def _answer(self, request: BacktestRequest, span: _Span, result: Run, simulate: Callable[[Plan], Run]) -> dict[str, Any]:
         answer = report(request, result, bars=span.bars, index=span.index, sessions=span.sessions)
         asked = request.model_dump(mode="json") | {"symbols": list(span.bars)}
+        judged = None if self._verdicts is None else self._judge(self._verdicts, request, span, result, simulate)
+        if judged is not None:
+            answer["verdict"] = verdict_fields(judged)
         answer["backtest_id"] = self._database.save_backtest(asked, answer["performance"], answer)
+        if self._verdicts is not None and judged is not None:
+            self._verdicts.keep(judged, answer["backtest_id"])
         log.info("backtest_completed", backtest_id=answer["backtest_id"], fills=result.fills, sessions=len(span.sessions))
         return answer
+
+    def _judge(
+        self, verdicts: VerdictService, request: BacktestRequest, span: _Span, result: Run, simulate: Callable[[Plan], Run]
+    ) -> Judged:
+        def total_return(costs: CostModel) -> float:
+            again = simulate(replace(result.plan, costs=costs))
+            return float(again.sessions[-1].equity / again.plan.capital) - 1.0
+
+        plan = result.plan
+        rules = {"limits": plan.limits._asdict(), "policy": plan.policy._asdict() | {"exits": plan.policy.exits._asdict()}}
+        return verdicts.judge(
+            judged_result(
+                outcome_of(result, starts_at=int(span.sessions[0].opens_at.timestamp()), benchmarks={}),
+                bars=span.bars,
+                strategy=plan.strategy,
+                values={},
+                setup={"engine": "driver"} | request.model_dump(mode="json", exclude=_DATA) | rules,
+                costs=plan.costs,
+                rerun=total_return,
+                seed=request.seed,
+            )
+        )
 
     def _forecaster(self, request: BacktestRequest, span: _Span, progress: Progress) -> Forecaster:
         if request.models == "retrain":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 
+from app.domain.bar import BarSeries
 from app.domain.forecast import Forecaster
 from app.domain.order import Purpose
 from app.domain.order_state import OrderState
@@ -21,7 +23,7 @@ from app.runtime.stopwatch import Stopwatch
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
 
-STRATEGY = "ensemble"
+LiveBars = Callable[[datetime], Mapping[str, BarSeries]]
 
 
 class Collector:
@@ -36,13 +38,18 @@ class Collector:
         symbols: tuple[str, ...],
         limits: RiskLimits,
         policy: Policy,
+        strategy: str,
+        live_bars: LiveBars | None,
     ) -> None:
+        """live_bars: what the forecaster judges by, where that is other than the daily history."""
         self._venue = venue
         self._forecaster = forecaster
         self._database = database
         self._symbols = symbols
         self._limits = limits
         self._policy = policy
+        self._strategy = strategy
+        self._live_bars = live_bars
 
     def collect(
         self,
@@ -63,15 +70,16 @@ class Collector:
             snapshots = self._venue.snapshots(symbols)
             bars = self._venue.daily_history(now)
             instruments = self._venue.instruments()
+            judged = bars if self._live_bars is None else self._live_bars(now)
         with watch.stage("forecast"):
-            forecasts = self._forecaster.forecast(bars, now)
+            forecasts = self._forecaster.forecast(judged, now)
         view = market_view(
             decided_at=now, symbols=symbols, snapshots=snapshots, bars=bars, forecasts=forecasts, is_open=venue_clock.is_open
         )
         return Inputs(
             view=view,
             book=self._book(account, portfolio, risk, now, reconciled=reconciled),
-            context=Context(account_id=account.account_id, strategy=STRATEGY, cycle_id=cycle_id, instruments=instruments),
+            context=Context(account_id=account.account_id, strategy=self._strategy, cycle_id=cycle_id, instruments=instruments),
             limits=self._limits,
             policy=self._policy,
         )

@@ -82,17 +82,27 @@ class DatabaseService(TradingLedger, ResearchLedger, RunLedger):
                     pass
         return found
 
-    def save_backtest(self, params: Mapping[str, Any], performance: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-        """Stores a finished backtest; its id."""
+    def save_backtest(
+        self,
+        params: Mapping[str, Any],
+        performance: Mapping[str, Any],
+        result: Mapping[str, Any],
+        backtest_id: str | None = None,
+    ) -> str:
+        """Stores a finished backtest; its id, new unless given. One that is there already stays as it is."""
         record = BacktestRecord(
-            backtest_id=uuid.uuid4().hex, created_at=self._clock.now(), params=params, performance=performance, result=result
+            backtest_id=backtest_id or uuid.uuid4().hex,
+            created_at=self._clock.now(),
+            params=params,
+            performance=performance,
+            result=result,
         )
         self._db.write(lambda c: backtests.add(c, record))
         return record.backtest_id
 
-    def backtests(self, limit: int = 50) -> list[BacktestRecord]:
-        """Newest first, without curves and trades."""
-        return self._db.read(lambda c: backtests.listing(c, limit))
+    def backtests(self, limit: int = 50, before: datetime | None = None) -> list[BacktestRecord]:
+        """Newest first, without curves and trades. before: only those made earlier."""
+        return self._db.read(lambda c: backtests.listing(c, limit, before))
 
     def backtest(self, backtest_id: str) -> BacktestRecord:
         """One backtest with everything."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -11,10 +11,11 @@ from http import HTTPStatus
 import structlog
 
 from app.domain.errors import OutcomeUnknown, Refused, TryAgain, VenueError
-from app.domain.order import Purpose, ValidatedOrder
+from app.domain.order import Purpose, ValidatedOrder, VenueOrder
 from app.domain.order_report import reported_event
 from app.domain.order_state import OrderEvent
 from app.domain.reason import Reason
+from app.domain.records import IntentRecord
 from app.engine.decision import Decision, LegMove
 from app.runtime import metrics
 from app.runtime.failpoint import reach
@@ -25,6 +26,7 @@ from app.services.order_lookup import SENDER_WAITS_SECONDS, OrderLookup
 log = structlog.get_logger()
 
 CANCEL_WAITS_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+LISTING_OVERLAP = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +124,20 @@ class Executor:
             return self._unknown(order.client_order_id, error.message)
         self._database.keep_answer(order.client_order_id, reported_event(answer), venue_order=answer)
         bound.info("order_sent", side=order.side, quantity=str(order.quantity), reason=order.reason, status=answer.status)
+        if order.purpose is Purpose.ENTRY:
+            self._take_back_if_forbidden(answer)
         return "sent"
+
+    def _take_back_if_forbidden(self, entry: VenueOrder) -> None:
+        """Entries were forbidden while this one was on its way: whoever cancels those that rest may have looked too early."""
+        forbidden = self._gate()
+        if forbidden is None:
+            return
+        log.warning("entry_taken_back", client_order_id=entry.client_order_id, reason=forbidden)
+        try:
+            self._venue.cancel(entry.venue_order_id)
+        except VenueError as error:  # the next decision cancels it
+            log.warning("cancel_unclear", client_order_id=entry.client_order_id, error=error.message)
 
     def _refused(self, client_order_id: str, refusal: Refused) -> str:
         """A refusal may mean "you sent that already": the order itself is the proof, not the wording."""
@@ -176,30 +191,56 @@ class Executor:
 
     def _cancel(self, client_order_ids: Iterable[str]) -> frozenset[str]:
         """Cancel and wait until the venue has let go; the symbols whose orders are still there are returned."""
-        waiting = {}
-        for client_order_id in client_order_ids:
-            intent = self._database.intent(client_order_id)
-            if intent.venue_order_id is None or intent.is_settled:
-                continue
-            try:
-                self._venue.cancel(intent.venue_order_id)
-                reach("in_cancel")
-            except Refused as refusal:  # already finished: the listing below tells how
-                log.info("cancel_refused", client_order_id=client_order_id, error=refusal.message)
-            except (TryAgain, OutcomeUnknown) as error:
-                log.warning("cancel_unclear", client_order_id=client_order_id, error=error.message)
-            waiting[client_order_id] = intent
+        intents = [self._database.intent(name) for name in client_order_ids]
+        waiting = {one.client_order_id: one for one in intents if one.venue_order_id is not None and not one.is_settled}
+        asked: set[str] = set()
+        first = {_group(one): one.client_order_id for one in reversed(waiting.values())}
         for wait in CANCEL_WAITS_SECONDS if waiting else ():
+            # The cancel of one leg takes its twin along; a twin that stays is asked for by itself.
+            names = waiting.keys() if asked else first.values()
+            for name in [name for name in waiting if name in names and name not in asked]:
+                self._ask_to_cancel(waiting[name])
+                asked.add(name)
             open_ids = {order.venue_order_id for order in self._venue.open_orders()}
-            gone = [name for name, intent in waiting.items() if intent.venue_order_id not in open_ids]
-            for name in gone:
-                del waiting[name]
-                self._note_end(name)
+            gone = [waiting.pop(name) for name, one in list(waiting.items()) if one.venue_order_id not in open_ids]
+            self._note_ends(gone)
             if not waiting:
                 reach("between_cancel_and_exit")
                 break
             self._sleep(wait)
         return frozenset(intent.symbol for intent in waiting.values())
+
+    def _ask_to_cancel(self, intent: IntentRecord) -> None:
+        if intent.venue_order_id is None:
+            return
+        try:
+            self._venue.cancel(intent.venue_order_id)
+            reach("in_cancel")
+        except Refused as refusal:  # already finished: the listing that follows tells how
+            log.info("cancel_refused", client_order_id=intent.client_order_id, error=refusal.message)
+        except (TryAgain, OutcomeUnknown) as error:
+            log.warning("cancel_unclear", client_order_id=intent.client_order_id, error=error.message)
+
+    def _note_ends(self, gone: Collection[IntentRecord]) -> None:
+        """How orders ended that we cancelled: they may have been filled instead, and then their units are gone."""
+        legs = [one for one in gone if one.is_protective]
+        for one in gone:
+            if one not in legs:
+                self._note_end(one.client_order_id)
+        if not legs:
+            return
+        since = min(one.sent_at or one.created_at for one in legs) - LISTING_OVERLAP
+        ids = {one.venue_order_id or "" for one in legs}
+        try:
+            ended = self._venue.closed_orders(since, symbols={one.symbol for one in legs}, wanted=ids)
+        except VenueError as error:
+            log.warning("cancel_unclear", client_order_ids=[one.client_order_id for one in legs], error=error.message)
+            return
+        by_id = {order.venue_order_id: order for order in ended}
+        for one in legs:
+            order = by_id.get(one.venue_order_id or "")
+            if order is not None:
+                self._database.settle_intent(one.client_order_id, reported_event(order), venue_order=order)
 
     def _note_end(self, client_order_id: str) -> None:
         """How an order ended that we cancelled: it may have been filled instead, and then its units are gone."""
@@ -210,3 +251,8 @@ class Executor:
             return
         if order is not None:
             self._database.settle_intent(client_order_id, reported_event(order), venue_order=order)
+
+
+def _group(intent: IntentRecord) -> str:
+    """The same for the legs of one entry or OCO; an order of its own for everything else."""
+    return (intent.parent_id or intent.client_order_id) if intent.is_protective else f"alone {intent.client_order_id}"

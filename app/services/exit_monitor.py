@@ -96,9 +96,13 @@ class ExitMonitor:
         lost = any(self._books.is_lost(one) for one in self._database.unsettled_intents())
         if not flattening and not lost and all(stops.get(symbol, 0) >= one.quantity for symbol, one in held.items()):
             self._forget(())
+            self._books.forget()
             return Look(at=clock.now, holdings=len(held))
         self._books.catch_up(resting, held, clock.now)
-        return self._attend(clock, held, risk, flattening=flattening)
+        look = self._attend(clock, held, risk, flattening=flattening)
+        if look.rested or look.sold:
+            self._books.forget()
+        return look
 
     def _attend(self, clock: VenueClock, held: Mapping[str, Position], risk: RiskState | None, *, flattening: bool) -> Look:
         found = _Findings()

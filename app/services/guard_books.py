@@ -20,6 +20,7 @@ from app.engine.protection import PROTECTION
 from app.runtime.owner import is_alive
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
+from app.services.order_lookup import is_given_up
 from app.services.reconciliation import Reconciler
 
 log = structlog.get_logger()
@@ -49,8 +50,8 @@ class GuardBooks:
         self._compared: tuple[object, datetime, float] | None = None
 
     def catch_up(self, resting: Collection[VenueOrder], held: Mapping[str, Position], now: datetime) -> None:
-        """Compare once, and again whenever the venue shows something else than our books. resting, held: its open orders and
-        long positions, read just now. now: venue time."""
+        """Compare once, and again whenever the venue shows something else than our books, or the last look-up of a lost order
+        is due. resting, held: its open orders and long positions, read just now. now: venue time."""
         orders = self._database.unsettled_intents()
         self._give_up_unsent(orders)
         seen = (
@@ -58,10 +59,15 @@ class GuardBooks:
             sorted((symbol, one.quantity) for symbol, one in held.items()),
             sorted(one.client_order_id for one in orders if self.is_lost(one)),
         )
-        if self._compared is not None and (self._agrees(orders, resting, held) or self._is_same(seen, now)):
+        ripe = any(self.is_lost(one) and is_given_up(one, now) for one in orders)
+        if self._compared is not None and not ripe and (self._agrees(orders, resting, held) or self._is_same(seen, now)):
             return
         self._reconciler.reconcile(now)
         self._compared = seen, now, self._monotonic()
+
+    def forget(self) -> None:
+        """The venue shows something else by now, or soon will: what it shows next is compared, even if it was seen before."""
+        self._compared = None
 
     def is_lost(self, intent: IntentRecord) -> bool:
         """Whether nobody will tell any more what became of an order on its way."""

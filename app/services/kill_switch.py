@@ -93,13 +93,10 @@ class KillSwitch:
         recording.start()
         recording.join(RECORDING_PATIENCE_SECONDS)
         cancelled: set[str] = set()
-        for number, wait in enumerate(SWEEP_WAITS_SECONDS):
+        for wait in SWEEP_WAITS_SECONDS:
             self._sleep(wait)
             sweep: list[str] = []
-            found = self.cancel_entries(sweep)
-            cancelled |= found
-            if not found and not sweep and number > 0:
-                break
+            cancelled |= self.cancel_entries(sweep)
         faults.extend(sweep)
         if recording.fault:
             faults.append(recording.fault)

@@ -15,8 +15,9 @@ from app.services.database_service import DatabaseService
 
 log = structlog.get_logger()
 
-# Venues were seen to deny an order for 20 s after taking it. Counted from the first look-up that missed.
-UNSEEN_GRACE = timedelta(seconds=60)
+# Venues were seen to deny an order for 20 s after taking it. Counted from the first look-up that missed; short enough for an
+# order's fate to be known within a minute.
+UNSEEN_GRACE = timedelta(seconds=45)
 # Pauses before the sender's look-ups of one order; after them each cycle asks.
 SENDER_WAITS_SECONDS = (0.0, 1.0, 2.0)
 
@@ -26,6 +27,11 @@ _IN_FLIGHT = frozenset({OrderState.SENT, OrderState.UNKNOWN})
 def is_in_flight(intent: IntentRecord) -> bool:
     """Whether it may or may not have reached the venue."""
     return intent.state in _IN_FLIGHT
+
+
+def is_given_up(intent: IntentRecord, now: datetime) -> bool:
+    """Whether the next look-up that misses it is the last. now: venue time."""
+    return intent.missed_at is not None and now - intent.missed_at >= UNSEEN_GRACE
 
 
 class OrderLookup:

@@ -72,6 +72,14 @@ class Stopped(Exception):
     """The run is over, or another process has taken this chunk over."""
 
 
+class _Interrupted(Exception):
+    """Whoever watches the progress wants this process to stop; the run goes on."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
 class ResearchService:
     """Runs of research. kinds: how a request of each kind becomes a job. owner: this process, as `is_alive` knows it."""
 
@@ -96,7 +104,7 @@ class ResearchService:
         if kind not in self._kinds:
             raise InvalidInput(f"no such kind of research: {kind}; there are {', '.join(self._kinds)}")
         job = self._kinds[kind](request)
-        name = run_id or uuid.uuid4().hex
+        name = run_id or uuid.uuid4().hex[:12]
         self._database.create_run(name, kind=kind, request=job.request, dataset=job.dataset, chunks=job.chunks)
         log.info("research_started", run_id=name, kind=kind, chunks=len(job.chunks))
         return name
@@ -114,6 +122,7 @@ class ResearchService:
             chunk = self._database.lease_chunk(run_id, owner=self._owner, patience=PATIENCE, is_alive=self._is_alive)
             if chunk is not None:
                 job = self._do(run, job, chunk, progress)
+                progress(min(run.done + 1, run.chunks), run.chunks, "")
             elif wait:
                 progress(run.done, run.chunks, "others work on the rest")
                 self._pause(LOOK_AGAIN_SECONDS)
@@ -148,9 +157,10 @@ class ResearchService:
             job = job or self._open(run)
             if chunk.number < run.chunks:
                 self._database.keep_chunk(run.run_id, chunk.number, job.work(chunk.params, alive))
-                progress(min(run.done + 1, run.chunks), run.chunks, "")
             else:
                 self._finish(run, job, alive)
+        except _Interrupted as told:
+            raise told.reason from None
         except Stopped:
             log.info("research_chunk_given_up", run_id=run.run_id, chunk=chunk.number)
         except InvalidInput as fault:
@@ -188,6 +198,9 @@ class ResearchService:
                 renewed_at = time.monotonic()
                 if not self._database.renew_chunk(run.run_id, chunk.number, owner=self._owner):
                     raise Stopped
-            progress(run.done, run.chunks, f"{message} ({done} of {total})" if total else message)
+            try:
+                progress(run.done, run.chunks, f"{message} ({done} of {total})" if total else message)
+            except Exception as reason:
+                raise _Interrupted(reason) from reason
 
         return alive

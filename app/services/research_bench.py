@@ -79,7 +79,7 @@ class ResearchBench:
                 "or give a file of bars",
                 code="unknown_symbol",
             )
-        cut = {symbol: _between(series, request.start, request.end) for symbol, series in found.items() if len(series)}
+        cut = {symbol: _between(series, request) for symbol, series in found.items() if len(series)}
         cut = {symbol: series for symbol, series in cut.items() if len(series)}
         if not cut:
             raise InvalidInput(f"there are no {request.timeframe} bars of that span; widen it", code="too_few_bars")
@@ -200,10 +200,16 @@ def _check_each(strategy: Strategy, values: Mapping[str, Sequence[float]]) -> No
         raise InvalidInput("; ".join(faults), faults=faults)
 
 
-def _between(series: BarSeries, start: date | None, end: date | None) -> BarSeries:
+def first_judged(panel: Panel, request: ResearchRequest) -> int:
+    """The first bar that is not there for warming up."""
+    return 0 if request.start is None else int(np.searchsorted(panel.timestamp, _second(request.start)))
+
+
+def _between(series: BarSeries, request: ResearchRequest) -> BarSeries:
+    start, end = request.start, request.end
     first = 0 if start is None else int(np.searchsorted(series.timestamp, _second(start)))
     stop = len(series) if end is None else int(np.searchsorted(series.timestamp, _second(end + timedelta(days=1))))
-    return series.slice(first, stop)
+    return series.slice(max(0, first - request.warmup_bars), stop)
 
 
 def _second(day: date) -> int:

@@ -24,7 +24,8 @@ class ResearchRequest(BaseModel):
     """What all three share. strategy: of the catalog. values: parameters held fixed; the others are at their defaults.
 
     data: a file of bars (Parquet or CSV) instead of the stored ones. symbols: empty for all of the file, or the watch list.
-    start, end: days, inclusive, of the bars' labels in UTC; end becomes the newest bar's when a run begins. fraction: of the
+    start, end: days, inclusive, of the bars' labels in UTC; end becomes the newest bar's when a run begins. warmup_bars: bars
+    before start that feed the indicators and are not judged. fraction: of the
     equity put into a position. fill: next_open is honest; close fills at the bar that gave the signal, only to compare with
     programs that do. Costs as in a backtest.
     """
@@ -38,6 +39,7 @@ class ResearchRequest(BaseModel):
     timeframe: Timeframe = "1Day"
     start: date | None = None
     end: date | None = None
+    warmup_bars: int = Field(0, ge=0, le=1_000_000)
     capital: float = Field(100_000.0, gt=0, le=1e12, allow_inf_nan=False)
     fraction: Fraction = 0.95
     slippage_bps: Bps = 2.0

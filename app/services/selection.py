@@ -16,12 +16,12 @@ from app.domain.errors import InvalidInput
 from app.domain.panel import Panel
 from app.domain.research import OptimizerResult
 from app.services.research import Progress
-from app.services.research_bench import ResearchBench, Span, each, setup_of, told
+from app.services.research_bench import ResearchBench, Span, each, first_judged, setup_of, told
 from app.services.research_request import Parts
 from app.strategies.strategy import Strategy
 
 PARTS = ("train", "validation", "holdout")
-LEAST_OBSERVATIONS = 20
+LEAST_OBSERVATIONS = 10
 Tried = tuple[Mapping[str, float], Figures]
 
 
@@ -60,13 +60,10 @@ class Selection:
 
 def parts_of(panel: Panel, request: Parts) -> dict[str, Span]:
     """The three parts. Raises InvalidInput when one is too short to judge by."""
-    rows = len(panel) - 1  # the last bar decides on nothing
-    edges = [
-        0,
-        round(rows * request.train_fraction),
-        round(rows * (request.train_fraction + request.validation_fraction)),
-        rows,
-    ]
+    judged = first_judged(panel, request)
+    rows = len(panel) - 1 - judged  # the last bar decides on nothing
+    first, second = request.train_fraction, request.train_fraction + request.validation_fraction
+    edges = [judged + count for count in (0, round(rows * first), round(rows * second), rows)]
     spans = {part: Span(start=edges[i], stop=edges[i + 1]) for i, part in enumerate(PARTS)}
     short = [part for part, span in spans.items() if span.stop - span.start < LEAST_OBSERVATIONS]
     if short:

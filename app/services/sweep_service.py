@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from app.backtest.evaluation import Figures, evaluate
@@ -10,7 +11,7 @@ from app.backtest.research import FillRule
 from app.domain.errors import InvalidInput
 from app.domain.ports import Clock
 from app.services.research import Plain, Progress
-from app.services.research_bench import ResearchBench, each, grid_sets, setup_of
+from app.services.research_bench import ResearchBench, Span, each, grid_sets, setup_of
 from app.services.research_request import ResearchRequest, SweepRequest, parse
 from app.services.selection import days_of, parts_of, select
 
@@ -21,9 +22,9 @@ _CHUNKS, _LEAST_SETS = 64, 10
 class SweepJob:
     """A sweep made ready; see `app.services.research.Job`. save: keeps the rows of results of a run."""
 
-    def __init__(self, request: Plain, *, bench: ResearchBench, clock: Clock, save: Any) -> None:
+    def __init__(self, request: Plain, *, bench: ResearchBench, clock: Clock, save: Any, threads: int = 1) -> None:
         asked = parse(SweepRequest, request)
-        self._bench, self._clock, self._save = bench, clock, save
+        self._bench, self._clock, self._save, self._threads = bench, clock, save, threads
         self._strategy = bench.find(asked.strategy)
         self._sets = grid_sets(self._strategy, asked.grid, asked.values)
         self._asked, self._panel = bench.panel(asked)
@@ -39,10 +40,21 @@ class SweepJob:
     def work(self, chunk: Plain, progress: Progress) -> Plain:
         """Evaluate some sets on the first part, and count them."""
         sets, span = self._sets[chunk["first"] : chunk["stop"]], self._spans["train"]
-        setup = setup_of(self._asked)
-        found = each(evaluate(self._strategy, self._panel, sets, setup, start=span.start, stop=span.stop, progress=progress))
+        size = max(1, -(-len(sets) // (4 * self._threads)))  # a few parts a thread, so that progress comes often
+        pool = ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="sweep")
+        try:
+            parts = [pool.submit(self._evaluate, sets[first : first + size], span) for first in range(0, len(sets), size)]
+            found: list[Figures] = []
+            for part in parts:
+                found += part.result()
+                progress(len(found), len(sets), self._asked.strategy)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
         self._bench.record(self._panel, span, self._asked, list(zip(sets, found, strict=True)), KIND)
         return {"figures": [list(row) for row in found]}
+
+    def _evaluate(self, sets: Sequence[Mapping[str, float]], span: Span) -> list[Figures]:
+        return each(evaluate(self._strategy, self._panel, sets, setup_of(self._asked), start=span.start, stop=span.stop))
 
     def finish(self, run_id: str, results: Sequence[Plain], progress: Progress) -> Plain:
         """Choose, keep the best, and draw the heat map of the first part."""

@@ -31,12 +31,14 @@ from app.runtime.calendar import midnight_new_york, session_day
 from app.runtime.owner import is_alive, this_process
 from app.runtime.stopwatch import Stopwatch
 from app.services.alpaca_service import AlpacaService
-from app.services.collector import Collector
+from app.services.collector import Collector, LiveBars
 from app.services.database_service import DatabaseService
 from app.services.execution import Execution, Executor
 from app.services.reconciliation import Reconciled, Reconciler, Trigger
 from app.services.risk_manager import RiskManager
 from app.services.risk_status import READINGS
+from app.services.verdict_gate import VerdictGate
+from app.strategies.catalog import MODEL_DRIVEN
 
 log = structlog.get_logger()
 
@@ -68,8 +70,12 @@ class TradingService:
         limits: RiskLimits,
         policy: Policy,
         cycle_seconds: int,
+        strategy: str = MODEL_DRIVEN,
+        live_bars: LiveBars | None = None,
+        verdicts: VerdictGate | None = None,
         version: str = __version__,
     ) -> None:
+        """strategy: its name, part of every order's id. live_bars: see `Collector`. verdicts: whether it may enter at all."""
         self._venue = venue
         self._risk = risk
         self._database = database
@@ -78,14 +84,23 @@ class TradingService:
         self._cycle_seconds = cycle_seconds
         self._version = version
         self._collector = Collector(
-            venue=venue, forecaster=forecaster, database=database, symbols=symbols, limits=limits, policy=policy
+            venue=venue,
+            forecaster=forecaster,
+            database=database,
+            symbols=symbols,
+            limits=limits,
+            policy=policy,
+            strategy=strategy,
+            live_bars=live_bars,
         )
         self._reconciler = Reconciler(venue=venue, database=database)
-        self._executor = Executor(venue=venue, database=database, gate=risk.entries_forbidden)
+        self._verdicts = verdicts
+        self._executor = Executor(venue=venue, database=database, gate=self._entries_forbidden)
 
     def prepare(self) -> None:
         """Pay the price of a first cycle in advance: calendar, trading rules, models, compiled rules. Writes nothing but
-        bars. Raises VenueError when the venue does not answer."""
+        bars, and an alert where the strategy may not enter by its verdict. Raises VenueError when the venue does not answer."""
+        self._tell_verdict()
         self._venue.prepare()
         self.signal(self._symbols[0])
 
@@ -140,6 +155,20 @@ class TradingService:
                 for price in [_price(snapshots.get(position.symbol))]
             ],
         }
+
+    def _entries_forbidden(self) -> str | None:
+        """The risk state and the kill file last: they can change at any instant."""
+        unproven = None if self._verdicts is None else self._verdicts.entries_forbidden()
+        return unproven or self._risk.entries_forbidden()
+
+    def _tell_verdict(self) -> None:
+        objection = None if self._verdicts is None else self._verdicts.objection()
+        if self._verdicts is None or objection is None:
+            return
+        refused = self._verdicts.entries_forbidden() is not None
+        log.warning("strategy_unproven", detail=objection, entries="refused" if refused else "allowed: no real money")
+        if refused:
+            self._database.enqueue_alert("verdict", f"No entry is sent: {objection}")
 
     def _venue_clock(self) -> VenueClock:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.backtest.overfitting import effective_trials
+from app.backtest.overfitting import implied_correlation, independent_trials
 from app.domain.trial import DataSet, Trial
 
 
@@ -42,8 +42,8 @@ class TrialSummary:
 
     trials: configurations evaluated on it, or on data of the same timeframe that shares a symbol and overlaps in time; the
     same configuration on the same symbols counts once. data_sets: how many of those there are. effective_trials: how many
-    independent ones the trials amount to (`app.backtest.overfitting.effective_trials`). sharpe_deviation: over the trials, of
-    their Sharpe ratios per observation.
+    independent ones the trials amount to, by the spread of their t statistics (`app.backtest.overfitting.implied_correlation`).
+    sharpe_mean, sharpe_deviation: over the trials, of their Sharpe ratios per observation.
     """
 
     data_set: DataSet
@@ -74,7 +74,7 @@ class TrialLedger:
             data_set=asked,
             data_sets=counted.data_sets,
             trials=counted.trials,
-            effective_trials=effective_trials(counted.trials, counted.t_variance),
+            effective_trials=independent_trials(counted.trials, implied_correlation(counted.t_variance)),
             sharpe_mean=counted.sharpe_mean,
             sharpe_deviation=math.sqrt(counted.sharpe_variance),
         )

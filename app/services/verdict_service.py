@@ -12,14 +12,14 @@ import structlog
 
 from app.backtest.bootstrap import intervals, spa_test
 from app.backtest.luck import ENTRY_DRAWS, RandomEntry, Stay, parameter_plateau, random_entry_test
-from app.backtest.overfitting import Overfitting, moments, probability_of_overfitting
+from app.backtest.overfitting import Overfitting, independent_trials, mean_correlation, moments, probability_of_overfitting
 from app.backtest.verdict import COST_MULTIPLES, SIGNIFICANCE, Evidence, judge
 from app.domain.bar import Floats
 from app.domain.errors import InvalidInput
 from app.domain.ports import Clock
 from app.domain.trial import DataSet, Trial
 from app.domain.verdict import Judged, Override, VerdictRecord
-from app.services.trial_ledger import TrialLedger
+from app.services.trial_ledger import TrialLedger, TrialSummary
 
 log = structlog.get_logger()
 
@@ -129,6 +129,7 @@ class VerdictService:
 
     def _evidence(self, result: Result) -> Evidence:
         counted = self._trials.summary(result.data_set)
+        effective = _effective(counted, result.returns_of_sets)
         generator = np.random.default_rng(result.seed)
         tried = self._trials.of_strategy(result.data_set, result.strategy)
         alike = [trial for trial in tried if dict(trial.setup) == dict(result.setup)]
@@ -138,12 +139,12 @@ class VerdictService:
             periods_per_year=result.periods_per_year,
             trades=result.trades,
             trials=counted.trials,
-            effective_trials=counted.effective_trials,
+            effective_trials=effective,
             parameters=len(result.values),
             intervals=intervals(result.returns, generator) if sound else None,
             overfitting=_overfitting(result.returns_of_sets),
             superiority=_superiority(result, counted.trials, generator),
-            random_entry=_random_entry(result, counted.effective_trials, generator),
+            random_entry=_random_entry(result, effective, generator),
             plateau=parameter_plateau(
                 [trial.values for trial in alike], [trial.sharpe_ratio for trial in alike], result.values
             ),
@@ -169,6 +170,15 @@ def verdict_fields(judged: Judged) -> dict[str, Any]:
             for check in verdict.checks
         ],
     }
+
+
+def _effective(counted: TrialSummary, sets: Floats | None) -> float:
+    """Independent trials: those whose returns are at hand by their own correlation, the others at the rate of the ledger."""
+    if sets is None or sets.shape[1] < 2 or counted.trials < 1:
+        return counted.effective_trials
+    at_hand = min(sets.shape[1], counted.trials)
+    others: float = counted.effective_trials * (counted.trials - at_hand) / counted.trials
+    return independent_trials(at_hand, mean_correlation(sets)) + others
 
 
 def _overfitting(sets: Floats | None) -> Overfitting | None:

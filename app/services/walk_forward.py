@@ -68,7 +68,7 @@ def walk_forward(
     pool = ThreadPoolExecutor(max_workers=workers or os.cpu_count() or 1, thread_name_prefix="walk-forward")
     answers: dict[str, Answers] = {}
     try:
-        futures = {pool.submit(_symbol, series, sessions, params, window): symbol for symbol, series in bars.items()}
+        futures = {pool.submit(symbol_forecasts, series, sessions, params, window): symbol for symbol, series in bars.items()}
         for future in as_completed(futures):
             answers[futures[future]] = future.result()
             progress(len(answers), len(bars), f"models of {futures[future]}")
@@ -93,7 +93,14 @@ class OncePerSession:
         return self._answers
 
 
-def _symbol(bars: BarSeries, sessions: Sequence[Opening], params: ParamStore, window: int) -> Answers:
+def symbol_forecasts(
+    bars: BarSeries,
+    sessions: Sequence[Opening],
+    params: ParamStore,
+    window: int,
+    progress: Progress = lambda _done, _total, _message: None,
+) -> Answers:
+    """The forecasts of one symbol, as `walk_forward` makes them; progress(sessions done, of, symbol) after each window."""
     first = len(bars.known_by(sessions[0].opens_at))
     bars = bars.slice(max(0, first - HISTORY_BARS), len(bars.known_by(sessions[-1].opens_at)))
     features, rows = feature_matrix(bars), examples(bars)
@@ -111,6 +118,7 @@ def _symbol(bars: BarSeries, sessions: Sequence[Opening], params: ParamStore, wi
             if index >= 0:
                 answer = members if isinstance(members, NoForecast) else _forecast(bars, index, members[row], starts_at)
                 answers[int(bars.known_at[index])] = answer
+        progress(min(begin + window, len(sessions)), len(sessions), bars.symbol)
     return answers
 
 

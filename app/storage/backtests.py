@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import Connection, insert, select
 
 from app.domain.errors import NotFound
@@ -12,7 +14,10 @@ _SUMMARY = [column for column in BACKTESTS.c if column.name != "result"]
 
 
 def add(connection: Connection, backtest: BacktestRecord) -> None:
-    """Stores a backtest."""
+    """Stores a backtest; one of that id that is there already stays as it is."""
+    known = select(BACKTESTS.c.backtest_id).where(BACKTESTS.c.backtest_id == backtest.backtest_id)
+    if connection.execute(known).first() is not None:
+        return
     connection.execute(
         insert(BACKTESTS).values(
             backtest_id=backtest.backtest_id,
@@ -32,7 +37,9 @@ def one(connection: Connection, backtest_id: str) -> BacktestRecord:
     return BacktestRecord(**row)
 
 
-def listing(connection: Connection, limit: int) -> list[BacktestRecord]:
-    """Without curves and trades, newest first."""
+def listing(connection: Connection, limit: int, before: datetime | None = None) -> list[BacktestRecord]:
+    """Without curves and trades, newest first. before: only those made earlier."""
     query = select(*_SUMMARY).order_by(BACKTESTS.c.created_at.desc(), BACKTESTS.c.backtest_id).limit(limit)
+    if before is not None:
+        query = query.where(BACKTESTS.c.created_at < before)
     return [BacktestRecord(**row) for row in connection.execute(query).mappings()]

@@ -7,6 +7,7 @@ from app.domain.exits import ExitPolicy
 from app.domain.panel import Panel
 from app.indicators.window import mean
 from app.strategies.columns import VOTE, Bars, by_symbol, crosses
+from app.strategies.lines import Line
 from app.strategies.strategy import Columns, Parameter, Values
 
 
@@ -29,11 +30,15 @@ class SmaCross:
         """The slow mean now and one bar before."""
         return int(values["slow"]) + 1
 
+    def lines(self, values: Values) -> tuple[Line, Line]:
+        """The fast mean and the slow one."""
+        return _mean_line(int(values["fast"])), _mean_line(int(values["slow"]))
+
     def columns(self, panel: Panel, values: Values) -> dict[str, Floats]:
         """fast, slow: means of closes, currency. cross: the vote."""
 
         def compute(bars: Bars) -> dict[str, Floats]:
-            fast, slow = mean(bars.close, int(values["fast"])), mean(bars.close, int(values["slow"]))
+            fast, slow = (line.compute(bars) for line in self.lines(values))
             return {"fast": fast, "slow": slow, "cross": crosses(fast, slow)}
 
         return by_symbol(panel, compute)
@@ -41,3 +46,7 @@ class SmaCross:
     def score(self, columns: Columns, values: Values) -> Floats:  # noqa: ARG002
         """The cross."""
         return columns["cross"]
+
+
+def _mean_line(length: int) -> Line:
+    return Line(("mean", length), lambda bars: mean(bars.close, length))

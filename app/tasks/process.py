@@ -88,6 +88,10 @@ class Services(Protocol):
         """DivergenceService."""
 
     @property
+    def research(self) -> Any:
+        """ResearchService."""
+
+    @property
     def tasks(self) -> Any:
         """CeleryTaskQueue."""
 

@@ -144,10 +144,13 @@ class Signal(Answer):
     signal: str = Field(description="BUY, SELL or HOLD: what forecast and confidence say, before any risk rule")
     reason: Record = Field(description="code and text: what the whole decision would be")
     price: float | None
-    expected_return: float | None = Field(description="Fraction, from the present price to the forecast price")
+    expected_return: float | None = Field(
+        description="Fraction, from the present price to the forecast price; of a strategy of rules its score, -1 to 1"
+    )
     confidence: float | None
     volatility: float | None = Field(description="Standard deviation of daily returns")
     members: list[float | None] = Field(description="Each model's daily forecast")
+    votes: dict[str, float | None] = Field(description="The columns behind the score of a strategy of rules, by name")
     held_quantity: str
     side: str | None
     quantity: str | None
@@ -204,6 +207,43 @@ class Tasks(Answer):
     """Long work, newest first."""
 
     tasks: list[Record]
+
+
+class Backtests(Answer):
+    """Finished backtests without curves and trades, newest first."""
+
+    backtests: list[Record]
+
+
+class Comparison(Answer):
+    """Backtests side by side, in the order asked for."""
+
+    backtests: list[Record] = Field(description="Figures and verdict of each")
+    differences: dict[str, list[Any]] = Field(description="Parameters that are not the same in all, a value for each")
+    warnings: list[str] = Field(description="Why the figures may not be compared as they stand")
+
+
+class ResearchRuns(Answer):
+    """Sweeps, walk-forwards and searches, newest first."""
+
+    runs: list[Record]
+
+
+class HeatMap(Answer):
+    """A figure over one or two parameters, the others held."""
+
+    x: str
+    x_values: list[float]
+    y: str | None
+    y_values: list[float | None]
+    held: dict[str, float]
+    sharpe: list[list[float | None]]
+
+
+class OptimizerResults(Answer):
+    """The best parameter sets of searches, newest first."""
+
+    results: list[Record]
 
 
 class Open(BaseModel):

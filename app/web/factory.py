@@ -29,6 +29,7 @@ from app.web import (
     routes_market,
     routes_protection,
     routes_reconciliation,
+    routes_research,
     routes_risk,
     routes_tasks,
     routes_trading,
@@ -49,6 +50,7 @@ ROUTES = (
     routes_trading,
     routes_learning,
     routes_backtest,
+    routes_research,
     routes_risk,
     routes_reconciliation,
     routes_divergence,
@@ -115,7 +117,7 @@ def _finish(response: Response) -> Response:
     headers["X-Content-Type-Options"] = "nosniff"
     headers["X-Frame-Options"] = "DENY"
     headers["Referrer-Policy"] = "no-referrer"
-    headers["Content-Security-Policy"] = _PAGE_POLICY if request.path.startswith("/openapi") else _POLICY
+    headers.setdefault("Content-Security-Policy", _PAGE_POLICY if request.path.startswith("/openapi") else _POLICY)
     if not request.path.startswith("/openapi"):
         headers["Cache-Control"] = "no-store"
     if request.path not in _QUIET_PATHS:

@@ -13,7 +13,9 @@ from app.config import Settings
 from app.domain.bar import BarSeries, Snapshot
 from app.domain.portfolio import Position
 from app.domain.ports import Account, VenueClock
+from app.domain.records import BacktestRecord
 from app.engine.decision import SymbolRecord
+from app.risk.limits import Policy
 
 
 class Venue(Protocol):
@@ -96,7 +98,8 @@ class Records(Protocol):
     def reconciliations(self, limit: int) -> Sequence[object]: ...  # noqa: D102
     def task(self, task_id: str) -> object: ...  # noqa: D102
     def tasks(self, limit: int, kind: str | None = None) -> Sequence[object]: ...  # noqa: D102
-    def backtest(self, backtest_id: str) -> object: ...  # noqa: D102
+    def backtest(self, backtest_id: str) -> BacktestRecord: ...  # noqa: D102
+    def backtests(self, limit: int, before: datetime | None = None) -> Sequence[BacktestRecord]: ...  # noqa: D102
 
     def decisions(
         self, symbol: str | None = None, cycle_id: str | None = None, limit: int = 100, before: datetime | None = None
@@ -121,6 +124,18 @@ class Models(Protocol):
         ...
 
 
+class Research(Protocol):
+    """Runs of sweeps, walk-forwards and searches. Unknown ids raise NotFound."""
+
+    def runs(self, limit: int) -> Sequence[object]: ...  # noqa: D102
+    def run(self, run_id: str) -> object: ...  # noqa: D102
+    def results(self, limit: int) -> Sequence[object]: ...  # noqa: D102
+
+    def cancel(self, run_id: str) -> object:
+        """Nobody works on it any more."""
+        ...
+
+
 class TaskQueue(Protocol):
     """Long work, done elsewhere."""
 
@@ -139,6 +154,8 @@ class Services(Protocol):
     @property
     def settings(self) -> Settings: ...  # noqa: D102
     @property
+    def policy(self) -> Policy: ...  # noqa: D102
+    @property
     def alpaca(self) -> Venue: ...  # noqa: D102
     @property
     def trading(self) -> Trading: ...  # noqa: D102
@@ -154,5 +171,7 @@ class Services(Protocol):
     def ai(self) -> Models: ...  # noqa: D102
     @property
     def audit(self) -> Audit: ...  # noqa: D102
+    @property
+    def research(self) -> Research: ...  # noqa: D102
     @property
     def tasks(self) -> TaskQueue: ...  # noqa: D102

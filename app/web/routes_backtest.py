@@ -8,11 +8,14 @@ from typing import Any
 
 from flask import Response, jsonify
 
+from app.reports.html import page, policy
+from app.reports.png import picture
+from app.services.backtest_comparison import compare
 from app.web import wire
 from app.web.acceptance import accepted
-from app.web.answers import Accepted, Open
+from app.web.answers import Accepted, Backtests, Comparison, Open
 from app.web.blueprint import blueprint, services
-from app.web.schemas import BacktestBody, RecordPath
+from app.web.schemas import BacktestBody, BacktestsQuery, ComparisonQuery, RecordPath, utc
 
 api = blueprint("backtest", "Simulated trading over stored bars")
 
@@ -48,6 +51,36 @@ def run_backtest(body: BacktestBody) -> Response:
 def backtest(path: RecordPath) -> dict[str, Any]:
     """A finished backtest with its performance and benchmarks."""
     return wire.fields(services().database.backtest(path.id))
+
+
+@api.get("/api/backtests", summary="Backtests", responses={200: Backtests})
+def backtests(query: BacktestsQuery) -> dict[str, Any]:
+    """Finished backtests, newest first, without curves and trades. For the next page ask for those before the last one's
+    `created_at`."""
+    rows = services().database.backtests(limit=query.limit, before=utc(query.before))
+    return {"backtests": [wire.fields(row) for row in rows]}
+
+
+@api.get("/api/backtests/compare", summary="Backtests side by side", responses={200: Comparison})
+def comparison(query: ComparisonQuery) -> dict[str, Any]:
+    """Figures and verdicts of several backtests, what differs in what was asked for, and why they may be no fair comparison."""
+    ids = dict.fromkeys(query.ids.split(","))
+    return wire.fields(compare([services().database.backtest(name) for name in ids]))
+
+
+@api.get("/api/backtests/<id>/report.html", summary="Report of a backtest", responses={200: {"content": {"text/html": {}}}})
+def report_page(path: RecordPath) -> Response:
+    """One page that stands alone: verdict, figures, charts, trades, assumptions. Conflict: stored by a version whose results
+    had less in them."""
+    response = Response(page(wire.fields(services().database.backtest(path.id))), mimetype="text/html")
+    response.headers["Content-Security-Policy"] = policy()
+    return response
+
+
+@api.get("/api/backtests/<id>/report.png", summary="Picture of a backtest", responses={200: {"content": {"image/png": {}}}})
+def report_picture(path: RecordPath) -> Response:
+    """Verdict, headline figures, equity, drawdown and months as one picture. Conflict: as for the page."""
+    return Response(picture(wire.fields(services().database.backtest(path.id))), mimetype="image/png")
 
 
 def _finished_result(task_id: str) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ api = blueprint("risk", "Trading state and limits")
 @api.get("/api/risk/status", summary="Risk status", responses={200: RiskStatus})
 def risk_status() -> dict[str, Any]:
     """Trading state with its cause, every limit with the distance to it, and how holdings are left."""
-    return wire.fields({**services().risk.status(), "exits": services().settings.exits._asdict()})
+    return wire.fields({**services().risk.status(), "exits": services().policy.exits._asdict()})
 
 
 @api.post("/api/risk/halt", summary="Halt trading", responses={200: RiskStatus})

@@ -22,7 +22,7 @@ api = blueprint("trading", "Decisions, orders, fills")
 def signal(path: SymbolPath) -> dict[str, Any]:
     """What the system would do with a symbol now, and why. Nothing is sent."""
     record = services().trading.signal(path.symbol)
-    return wire.decision(record) | {"signal": signal_word(record, services().settings.policy)}
+    return wire.decision(record) | {"signal": signal_word(record, services().policy)}
 
 
 @api.post("/api/trading/auto/start", summary="Run a trading cycle now", responses={202: Accepted})

@@ -156,6 +156,23 @@ class DecisionsQuery(Parameters):
     before: Instant | None = Field(None, description="Only decisions made before this time")
 
 
+class BacktestsQuery(Parameters):
+    """Which backtests."""
+
+    limit: Limit = 50
+    before: Instant | None = Field(None, description="Only backtests made before this time")
+
+
+class ComparisonQuery(Parameters):
+    """Which backtests to put side by side."""
+
+    ids: Annotated[
+        str,
+        StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:+-]{0,99}(,[A-Za-z0-9][A-Za-z0-9_.:+-]{0,99}){1,19}$"),
+        Field(description="Two to twenty ids, apart by commas"),
+    ]
+
+
 class EquityQuery(Parameters):
     """Which part of the equity curve."""
 

@@ -217,7 +217,7 @@ def test_cross_votes_are_those_of_the_strategies() -> None:
 
 
 def test_figures_of_a_constant_gain_have_no_rounding_for_risk() -> None:
-    sums = np.zeros((1, len(kernel.SUMS)))
+    sums = np.zeros((1, kernel.SUMS))
     sums[0, :5] = 1.0, 10 * 0.01, 10 * 0.01**2, 10 * 0.01**3, 10 * 0.01**4
     figures = summarise(sums, 10, Year(periods=252.0, text=""), 1.0)
     assert (figures["deviation"][0], figures["sharpe_ratio"][0], figures["kurtosis"][0]) == (0.0, 0.0, 3.0)

@@ -29,7 +29,10 @@ from tests.trading.exchange import Exchange, System, build_system, scripted
 
 LIMITS = RiskLimits()  # stop -5 %, target +10 %
 CAPACITY = Capacity(
-    equity=Decimal(10_000_000), buying_power=Decimal(10_000_000), prices={}, limits=RiskLimits(risk_per_trade_fraction=1.0)
+    equity=Decimal(10_000_000),
+    buying_power=Decimal(10_000_000),
+    prices={},
+    limits=RiskLimits(risk_per_trade_fraction=1.0, max_positions=100),
 )
 
 

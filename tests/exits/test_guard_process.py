@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +13,8 @@ from app.runtime.clock import WallClock
 from app.services.database_service import DatabaseService
 from app.services.protection import GUARD
 from app.storage.database import Database
-from tests.exits.guarding import Scene, stage
+from tests.exits.guard_process import guard, until
+from tests.exits.guarding import stage
 
 FALLS = [*[100] * 10, *[94] * 60]
 
@@ -28,39 +24,6 @@ def database_file(tmp_path: Path, sqlite_template: Path) -> Path:
     path = tmp_path / "ledger.db"
     path.write_bytes(sqlite_template.read_bytes())
     return path
-
-
-@contextmanager
-def guard(scene: Scene, directory: Path, database_file: Path) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {
-        **{name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "PYTHONPATH", "LANG"}},
-        "TRADING_MODE": "simulated",
-        "ALPACA_TRADING_URL": scene.exchange.url,
-        "ALPACA_DATA_URL": scene.exchange.url,
-        "ALPACA_API_KEY": "k",
-        "ALPACA_API_SECRET": "s",
-        "WATCHLIST": "ACME",
-        "DATABASE_URL": f"sqlite:///{database_file}",
-        "STATE_DIR": str(directory),
-        "LOGS_DIR": str(directory / "logs"),
-        "REDIS_URL": "redis://127.0.0.1:1/0",  # nobody there
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app.guard"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait(10)
-
-
-def until(check: Callable[[], object], seconds: float = 90.0) -> float:
-    began = time.monotonic()
-    while not check():
-        assert time.monotonic() - began < seconds, "it did not happen"
-        time.sleep(0.05)
-    return time.monotonic() - began
 
 
 def test_D07_D15_it_protects_and_sells_with_nothing_else_running(database_file: Path, tmp_path: Path) -> None:

@@ -106,3 +106,17 @@ def test_C13_a_holding_whose_stop_is_gone_is_protected_anew(ledger: DatabaseServ
         kinds = sorted(one["type"] for one in scene.orders(open_only=True))
         assert kinds == ["limit", "stop"]
         assert scene.look().watched == ()
+
+
+def test_C13_a_stop_that_goes_again_is_put_back_at_the_next_look(ledger: DatabaseService, tmp_path: Path) -> None:
+    """What the venue then shows was seen just before: the same holding, and no order."""
+    with stage(tmp_path, ledger, FLAT) as scene:
+        scene.open_books()
+        scene.buy(10)
+        scene.minutes(2)
+        for looks_between in (1, 1, 0, 0, 1):
+            for _ in range(looks_between):
+                scene.look()
+            stop = next(one for one in scene.orders(open_only=True) if one["type"] == "stop")
+            scene.system.venue.cancel(stop["id"])
+            assert scene.look().rested == ("ACME",)

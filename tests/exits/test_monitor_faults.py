@@ -20,6 +20,11 @@ from tests.trading.exchange import build_system, scripted
 
 FLAT = [100] * 60
 FALLS = [*FLAT[:10], *[94] * 400]
+LOST = Order(
+    client_order_id="at-lost", symbol="ACME", side=Side.BUY, quantity=Decimal(10), purpose=Purpose.ENTRY, reason="x",
+    type=OrderType.LIMIT, time_in_force=TimeInForce.GTC, limit_price=Decimal(101), take_profit_price=Decimal(110),
+    stop_loss_price=Decimal(95),
+)  # fmt: skip
 
 
 class Killed(BaseException):
@@ -255,17 +260,28 @@ def test_R11_an_answer_that_got_lost_is_found_by_the_next_look(ledger: DatabaseS
         scene.open_books()
         scene.fault(what="status", status=504, method="POST", path="/v2/orders", when="after", times=1)
         lag = scene.fault(what="status", status=503, path="/v2/orders:by_client_order_id", times=None)
-        order = Order(
-            client_order_id="at-lost", symbol="ACME", side=Side.BUY, quantity=Decimal(10), purpose=Purpose.ENTRY, reason="x",
-            type=OrderType.LIMIT, time_in_force=TimeInForce.GTC, limit_price=Decimal(101), take_profit_price=Decimal(110),
-            stop_loss_price=Decimal(95),
-        )  # fmt: skip
-        assert scene.send(order).unknown == 1
+        assert scene.send(LOST).unknown == 1
         scene.mend(lag)
         scene.minutes(2)
         scene.look()
         assert ledger.intent("at-lost").state is OrderState.FILLED
         assert scene.look().watched == ()
+
+
+def test_R11_an_order_that_never_arrived_is_given_up_within_a_minute(ledger: DatabaseService, tmp_path: Path) -> None:
+    with stage(tmp_path, ledger, FLAT) as scene:
+        scene.open_books()
+        scene.fault(what="reset", when="before", method="POST", path="/v2/orders")
+        lag = scene.fault(what="status", status=503, path="/v2/orders:by_client_order_id", times=None)
+        assert scene.send(LOST).unknown == 1
+        scene.mend(lag)
+        seen = []
+        for _ in range(12):
+            scene.minutes(1 / 12)
+            scene.look()
+            seen.append(ledger.intent("at-lost").state)
+        assert seen[:8] == [OrderState.UNKNOWN] * 8, "too early to be sure"
+        assert seen[-2:] == [OrderState.EXPIRED] * 2
 
 
 def test_a_halt_forbids_decisions_not_protection(ledger: DatabaseService, tmp_path: Path) -> None:

@@ -105,6 +105,11 @@ class Trader:
         self.services.risk.halt("ann", "drill")
         return "halted"
 
+    def watch(self) -> str:
+        """Look out for the kill file, as the worker does."""
+        self.services.kill.watch()
+        return "watching"
+
     def kill_file(self) -> str:
         """A person makes the kill file, and the next cycle finds it."""
         self.services.risk.kill_file.write("drill")

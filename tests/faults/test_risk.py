@@ -159,3 +159,17 @@ def test_i16_a_resume_while_the_cause_lasts_trips_again_within_a_cycle(bench: Be
     assert bench.trading == ("HALTED", "drawdown")
     events = bench.ledger.risk_events(1)
     assert (events[0].previous_state, events[0].cause) == ("ACTIVE", "drawdown")
+
+
+@pytest.mark.row("I13")
+def test_i13_a_leg_whose_cancel_fails_goes_with_its_twin(bench: Bench) -> None:
+    """One cancel is asked for a pair of legs, and the other only where the first was in vain."""
+    (symbol,) = bench.holding({"AAPL": 0.03})
+    bench.fault("status", method="DELETE", path="/v2/orders/{id}", status=500)
+    bench.expect({symbol: -0.03})
+    bench.cycle()
+    cancels = [one["status"] for one in bench.exchange.ledger()["received"] if one["method"] == "DELETE"][-2:]
+    assert cancels == [500, 204]
+    bench.cycle()
+    assert bench.ledger.portfolio().positions == {}
+    bench.assert_books_agree()

@@ -108,3 +108,14 @@ def test_exponential_mean_is_that_of_the_library_once_the_beginning_is_forgotten
     close = random_walk(600).close
     assert exponential_memory(26) == 108
     np.testing.assert_allclose(exponential_mean(close, 26)[300:], talib.EMA(close, 26)[300:], rtol=1e-3)
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.9])
+@pytest.mark.parametrize("length", [1, 2, 7, 450, 4096, 5000])
+def test_decayed_mean_is_the_weighted_mean_in_every_tile(length: int, decay: float) -> None:
+    values = np.random.default_rng(4).uniform(1.0, 2.0, 12_500)
+    weights = decay ** np.arange(length)
+    found = decayed_mean(values, length, decay)
+    for end in (length, 4_096, 4_097, 8_192, 12_500):
+        if end >= length:
+            assert found[end - 1] == pytest.approx(np.dot(values[end - length : end][::-1], weights) / weights.sum(), rel=1e-12)

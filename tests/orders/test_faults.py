@@ -125,9 +125,9 @@ def test_b09_a_proven_refusal_frees_its_room_at_once(bench):
 def test_b13_absence_counts_only_after_it_has_lasted(bench):
     bench.answer("dropped")
     assert bench.send(order()).unknown == 1
-    bench.reconcile(50)
+    bench.reconcile(40)
     assert bench.one().state is S.UNKNOWN
-    bench.reconcile(15)
+    bench.reconcile(10)
     assert (bench.one().state, bench.venue.posts.total()) == (S.EXPIRED, 1)
     assert "never received" in bench.one().error
 

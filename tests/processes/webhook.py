@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,12 @@ ADDRESS = "https://discord.com/api/webhooks/123456789012345678/Abc-def_Abc-def_A
 
 @dataclass
 class Discord:
-    """What was posted. silent: takes posts and never answers."""
+    """What was posted, and the wall time of each post. silent: takes posts and never answers."""
 
     environment: dict[str, str]
     silent: bool = False
     posts: list[str] = field(default_factory=list)
+    arrived: list[datetime] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
     def text(self) -> str:
@@ -53,6 +55,7 @@ def discord(directory: Path, *, silent: bool = False) -> Iterator[Discord]:
                 lines.readline()
                 headers = _headers(lines)
                 body: dict[str, Any] = json.loads(lines.read(int(headers["content-length"])))
+                here.arrived.append(datetime.now(UTC))
                 here.posts.append(body["content"])
                 if here.silent:
                     here.ended.wait(60)

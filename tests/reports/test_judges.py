@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
 
 import empyrical
 import numpy as np
@@ -12,7 +15,8 @@ import pytest
 import scipy.stats
 
 from app.backtest.benchmark import relate
-from app.backtest.performance import daily_returns, measure, measure_calendar, monthly_returns
+from app.backtest.performance import daily_returns, drawdowns, measure, measure_calendar, monthly_returns
+from app.backtest.trades import RoundTrip, trade_figures
 from app.domain.bar import Floats
 
 EQUAL = {"rel": 1e-9, "abs": 1e-12}
@@ -90,3 +94,53 @@ def test_days_of_a_minute_curve_are_those_of_pandas() -> None:
     by_day = pd.Series(equity, index=ends).resample("1D", closed="right", label="left").last()
     expected = pd.concat([pd.Series([1e4]), by_day.dropna()]).pct_change().dropna()
     assert daily_returns(np.append(1e4, equity), known_at) == pytest.approx(expected.to_numpy(), **EQUAL)
+
+
+GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())
+TOLD = GOLDEN["told"]
+
+
+def curve_of(returns: list[float]) -> Floats:
+    return np.concatenate(([1.0], np.cumprod(1 + np.array(returns))))
+
+
+def test_a_curve_as_quantstats_sees_it() -> None:
+    equity, held = curve_of(GOLDEN["returns"]), curve_of(GOLDEN["market"])
+    days = [date.fromisoformat(text) for text in GOLDEN["days"]]
+    closes = [int(datetime(day.year, day.month, day.day, 21, tzinfo=UTC).timestamp()) for day in days]
+    calendar = measure_calendar(equity, np.array([closes[0] - 23_400, *closes]))
+    ours, relation = measure(equity), relate(equity, held, periods_per_year=252)
+    for name in ("total_return", "volatility", "sharpe_ratio", "sortino_ratio", "max_drawdown"):
+        assert getattr(ours, name) == pytest.approx(TOLD[name], **EQUAL), name
+    for name in ("best_day", "worst_day", "best_month", "worst_month"):
+        assert getattr(calendar, name) == pytest.approx(TOLD[name], **EQUAL), name
+    assert (relation.alpha, relation.beta) == pytest.approx((TOLD["alpha"], TOLD["beta"]), **EQUAL)
+
+
+def test_the_longest_drawdown_as_quantstats_sees_it() -> None:
+    """It counts the days under water themselves; we count from the high before them to the value that regains it."""
+    equity, days = curve_of(GOLDEN["returns"]), [date.fromisoformat(text) for text in GOLDEN["days"]]
+    high, end = max(drawdowns(equity), key=lambda stretch: stretch[1] - stretch[0])
+    regained = equity[end] >= equity[high]
+    last = days[end - 1 - regained]  # value i of the curve is that of day i - 1
+    assert days[high].isoformat() == TOLD["longest_drawdown"]["start"]
+    assert (last - days[high]).days + 1 == TOLD["longest_drawdown"]["days"]
+
+
+def test_trades_as_quantstats_sees_them() -> None:
+    opened = datetime(2024, 1, 2, tzinfo=UTC)
+    trips = [
+        RoundTrip(
+            symbol="SPY", quantity=Decimal(1), entry_price=Decimal(1000), exit_price=Decimal(1000) + profit, opened_at=opened,
+            closed_at=opened + timedelta(days=1), commissions=Decimal(0), profit=profit, return_fraction=float(profit / 1000),
+            reason="sell_signal",
+        )
+        for profit in (Decimal(str(value)) for value in GOLDEN["profits"])
+    ]  # fmt: skip
+    ours = trade_figures(trips)
+    assert ours.win_rate == pytest.approx(TOLD["win_rate"], **EQUAL)
+    assert ours.profit_factor == pytest.approx(TOLD["profit_factor"], **EQUAL)
+    assert ours.average_win == pytest.approx(TOLD["average_win"] / 1000, **EQUAL)
+    assert ours.average_loss == pytest.approx(TOLD["average_loss"] / 1000, **EQUAL)
+    expected = TOLD["win_rate"] * TOLD["average_win"] - (1 - TOLD["win_rate"]) * TOLD["average_loss"]
+    assert ours.expectancy == pytest.approx(expected, **EQUAL)

@@ -4,11 +4,14 @@ afresh."""
 from __future__ import annotations
 
 import sys
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 
 from app.domain.bar import DAILY, BarSeries
+from app.risk.limits import Policy, RiskLimits
+from app.runtime.calendar import midnight_new_york, new_york_calendar
 from app.runtime.clock import WallClock
 from app.runtime.owner import is_alive, this_process
 from app.services import research
@@ -17,19 +20,20 @@ from app.services.research import ResearchService
 from app.services.research_bench import ResearchBench
 from app.services.strategy_search import OptimizeJob
 from app.services.sweep_service import SweepJob
+from app.services.trial_ledger import TrialLedger
+from app.services.verdict_service import VerdictService
+from app.services.walk_forward_service import Windows, open_job
 from app.storage.database import Database
+from app.storage.param_files import ParamFiles
 from app.storage.study_files import study_journal
 from app.strategies.catalog import find
 
-DAY = 86_400
-FIRST = 1_420_174_800  # 2015-01-02, midnight in New York
-
 
 def walk(symbol, seed, count=700, drift=0.0003):
-    """Daily bars of a random walk, weekdays only."""
+    """Daily bars of a random walk, on the sessions of New York."""
     random = np.random.default_rng(seed)
-    days = [day for day in range(2 * count) if (FIRST // DAY + day + 4) % 7 not in (0, 6)][:count]
-    timestamp = FIRST + DAY * np.array(days, dtype=np.int64)
+    sessions = new_york_calendar().between(date(2015, 1, 2), date(2020, 12, 31))[:count]
+    timestamp = np.array([int(midnight_new_york(session.day).timestamp()) for session in sessions], dtype=np.int64)
     close = 100.0 * np.exp(np.cumsum(random.normal(drift, 0.012, count)))
     opened = np.concatenate(([100.0], close[:-1])) * np.exp(random.normal(0.0, 0.004, count))
     spread = np.abs(random.normal(0.0, 0.005, (2, count)))
@@ -37,7 +41,7 @@ def walk(symbol, seed, count=700, drift=0.0003):
         symbol=symbol,
         timeframe=DAILY,
         timestamp=timestamp,
-        known_at=timestamp + 16 * 3600,
+        known_at=np.array([int(session.closes_at.timestamp()) for session in sessions], dtype=np.int64),
         open=opened,
         high=np.maximum(opened, close) * (1.0 + spread[0]),
         low=np.minimum(opened, close) * (1.0 - spread[1]),
@@ -53,10 +57,20 @@ def made(url, directory, owner=None):
     """(ResearchService, DatabaseService) with the bars stored."""
     database = DatabaseService(Database(url), WallClock())
     bench = ResearchBench(database, read_file=None, find=find, watchlist=tuple(BARS), clock=WallClock())
+    windows = lambda asked: Windows(  # noqa: E731
+        asked,
+        bench=bench,
+        store=database,
+        judge=VerdictService(database, TrialLedger(database), WallClock()),
+        limits=RiskLimits(),
+        policy=Policy(),
+        calendar=new_york_calendar,
+    )
     common = {"bench": bench, "clock": WallClock(), "save": database.save_optimizer_results}
     kinds = {
         "sweep": lambda request: SweepJob(request, **common),
         "optimize": lambda request: OptimizeJob(request, storage=study_journal(str(directory)), **common),
+        "walk_forward": lambda request: open_job(request, windows, ParamFiles(directory / "params")),
     }
     service = ResearchService(database, kinds=kinds, owner=owner or this_process(), is_alive=is_alive)
     return service, database

@@ -80,6 +80,21 @@ def test_a_chunk_in_work_stops_when_the_run_is_cancelled(made, monkeypatch):
     assert (run.state, run.done) == (RunState.CANCELLED, 1)
 
 
+def test_whoever_watches_may_stop_this_process_and_the_run_goes_on(made):
+    class Enough(Exception):
+        pass
+
+    def stop(done, _total, message):
+        if done == 1 and message:
+            raise Enough
+
+    run_id = made.start("toy", {"chunks": 3})
+    with pytest.raises(Enough):
+        made.work(run_id, stop)
+    assert (made.run(run_id).state, made.run(run_id).done) == (RunState.OPEN, 1)
+    assert made.work(run_id).state is RunState.DONE
+
+
 def test_a_process_of_another_host_that_fell_silent_is_taken_over_and_harmless_when_it_speaks_again(made, database_url):
     _, database = toy.service(database_url, owner="elsewhere:1:1")
     run_id = made.start("toy", {"chunks": 2})

@@ -107,7 +107,7 @@ def test_spans_that_follow_each_other_share_no_bar_and_leave_none_out():
         ({"axes": ["fast", "fast"]}, "two different"),
         ({"symbols": ["NONE"]}, "no 1Day bars of NONE"),
         ({"train_fraction": 0.9, "validation_fraction": 0.1}, "nothing to hold out"),
-        ({"start": "2017-08-01"}, "choose a longer span"),
+        ({"start": "2017-09-25"}, "choose a longer span"),
         ({"strategy": "sma_crss"}, "did you mean sma_cross"),
         ({"slippage_bps": float("nan")}, "slippage_bps"),
         ({"colour": 1}, "colour"),
@@ -143,7 +143,7 @@ def start(url, directory, run_id):
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("kind", ["sweep", "optimize"])
+@pytest.mark.parametrize(("kind", "database_url"), [("sweep", "sqlite"), ("optimize", "postgresql")], indirect=["database_url"])
 def test_a_killed_search_goes_on_and_comes_to_what_an_unbroken_one_does(service, database_url, tmp_path, kind):
     asked = {
         "sweep": SWEEP | {"grid": {"fast": list(range(2, 40)), "slow": list(range(40, 60))}},

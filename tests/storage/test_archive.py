@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from app.domain.errors import Conflict, NotFound
@@ -68,3 +70,5 @@ def test_backtests(ledger, hand_clock):
     assert (whole.created_at, whole.params, whole.performance) == (hand_clock.now(), {"days": 90}, {"sharpe_ratio": None})
     assert whole.result == {"equity": [1.0, 2.0]}
     assert [(one.backtest_id, one.result) for one in ledger.backtests()] == [(name, None)]
+    assert ledger.backtests(before=whole.created_at) == []
+    assert len(ledger.backtests(before=whole.created_at + timedelta(microseconds=1))) == 1

@@ -80,4 +80,8 @@ def test_no_pickle_in_the_queue_and_no_result_backend(celery_app):
 def test_nightly_entries_are_absent_when_switched_off():
     names = set(beat_schedule(Settings(_env_file=None, nightly_learning=False)))
     assert names == {"smart-trading-pipeline", "reconcile-books", "compare-with-backtest", "deliver-outbox"}
-    assert set(beat_schedule(Settings(_env_file=None))) - names == {"optimize-hyperparameters", "daily-model-finetuning"}
+    assert set(beat_schedule(Settings(_env_file=None))) - names == {
+        "optimize-hyperparameters",
+        "daily-model-finetuning",
+        "optimize-ensemble",
+    }

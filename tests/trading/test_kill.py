@@ -129,6 +129,26 @@ def test_a_file_put_there_in_the_middle_of_a_batch_stops_the_rest(
     assert state is not None and (state.trading_state, state.cause) == (TradingState.HALTED, "killed")
 
 
+def test_an_entry_that_was_on_its_way_when_entries_were_forbidden_is_taken_back_by_its_sender(
+    exchange: Exchange, ledger_database: DatabaseService, tmp_path: Path
+) -> None:
+    class KilledOnTheWay:
+        def __init__(self, broker: Any) -> None:
+            self._broker = broker
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._broker, name)
+
+        def submit(self, validated: ValidatedOrder) -> VenueOrder:
+            answer = self._broker.submit(validated)
+            (tmp_path / "KILL").write_text("by hand")
+            return answer
+
+    system = build_system(exchange, ledger_database, tmp_path, forecaster=scripted(tmp_path, RISING), wrap=KilledOnTheWay)
+    assert (system.trading.run_cycle().orders, buys(exchange)) == (1, 1)
+    assert resting(exchange, "buy") == []
+
+
 def test_a_watching_process_cancels_by_itself(exchange: Exchange, ledger_database: DatabaseService, tmp_path: Path) -> None:
     system = build_system(exchange, ledger_database, tmp_path, forecaster=scripted(tmp_path, RISING))
     system.trading.run_cycle()

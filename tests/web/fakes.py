@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,10 +16,14 @@ from app.domain.order import Side
 from app.domain.portfolio import Position
 from app.domain.ports import Account, VenueClock
 from app.domain.reason import Reason
+from app.domain.records import BacktestRecord
+from app.domain.research import OptimizerResult, ResearchRun, RunState
 from app.domain.trading_state import TradingState
 from app.engine.decision import SymbolRecord
+from app.risk.limits import Policy
 from app.services.audit_service import Story, StoryLine
 from app.services.protection import Protection, ProtectionStatus
+from tests.reports.made import stored
 
 NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)
 NAN = float("nan")
@@ -298,12 +302,20 @@ class FakeDatabase:
     def tasks(self, limit: int, kind: str | None = None) -> list[TaskRow]:
         return [DIVERGENCE] if kind == "divergence" else list(self.tasks_by_id.values())[:limit]
 
-    def backtest(self, backtest_id: str) -> dict[str, Any]:
-        if backtest_id != "b-1":
+    def backtest(self, backtest_id: str) -> BacktestRecord:
+        if backtest_id == "b-old":
+            return BacktestRecord(backtest_id="b-old", created_at=NOW, params={}, performance=PERFORMANCE, result={})
+        if backtest_id not in ("b-1", "b-2"):
             raise NotFound(f"no backtest {backtest_id}")
-        return {"id": "b-1", "status": "completed", "performance": PERFORMANCE}
+        return replace(BACKTEST, backtest_id=backtest_id)
+
+    def backtests(self, limit: int, before: datetime | None = None) -> list[BacktestRecord]:
+        self.asked.append(("backtests", (limit, before)))
+        assert before is None or before.tzinfo is not None
+        return [replace(BACKTEST, result=None)][:limit]
 
 
+BACKTEST = stored(60)
 PERFORMANCE = {"total_return": 0.05, "annualized_return": 0.2, "sharpe_ratio": 1.1, "max_drawdown": 0.04, "win_rate": 0.55}
 
 
@@ -347,6 +359,37 @@ class FakeModels:
         return [{"symbol": "AAPL", "version": "abc", "trained_through": NOW, "scores": {"mse_ratio": 0.998}}]
 
 
+class FakeResearch:
+    """One sweep that is done."""
+
+    def __init__(self) -> None:
+        heat = {"x": "fast", "x_values": [5.0, 8.0], "y": None, "y_values": [None], "held": {}, "sharpe": [[0.4, NAN]]}
+        best = {"values": {"fast": 5}}
+        self.row = ResearchRun(
+            run_id="r-1", kind="sweep", state=RunState.DONE, request={"strategy": "rsi"}, dataset="d", chunks=2, done=2,
+            result={"best": best, "heat_map": heat}, error=None, created_at=NOW, finished_at=NOW,
+        )  # fmt: skip
+
+    def runs(self, limit: int) -> list[ResearchRun]:
+        return [self.row][:limit]
+
+    def run(self, run_id: str) -> ResearchRun:
+        if run_id != "r-1":
+            raise NotFound(f"no research run {run_id}")
+        return self.row
+
+    def cancel(self, run_id: str) -> ResearchRun:
+        return self.run(run_id)
+
+    def results(self, limit: int) -> list[OptimizerResult]:
+        return [
+            OptimizerResult(
+                run_id="r-1", rank=1, created_at=NOW, strategy="rsi", parameters={"low": 30.0}, total_return=0.02,
+                max_drawdown=0.1, sharpe=0.4, win_rate=None, is_best=True, figures={"train": {"sharpe": 1.0}},
+            )
+        ][:limit]  # fmt: skip
+
+
 class FakeProtection:
     def status(self) -> ProtectionStatus:
         held = Protection(
@@ -378,7 +421,12 @@ class FakeServices:
     database: FakeDatabase = field(default_factory=FakeDatabase)
     ai: FakeModels = field(default_factory=FakeModels)
     audit: FakeAudit = field(default_factory=FakeAudit)
+    research: FakeResearch = field(default_factory=FakeResearch)
     tasks: FakeQueue = field(init=False)
+
+    @property
+    def policy(self) -> Policy:
+        return self.settings.policy
 
     def __post_init__(self) -> None:
         self.tasks = FakeQueue(self.database)

@@ -34,6 +34,8 @@ ROUTES = [
     ("POST", "/api/hyperparameter/optimize", {"trials": 5}, 202, answers.Accepted),
     ("POST", "/api/backtest/run", {"symbols": ["AAPL", "MSFT"], "days": 90, "initial_capital": 100000}, 202, answers.Accepted),
     ("GET", "/api/backtests/b-1", None, 200, answers.Open),
+    ("GET", "/api/backtests?limit=5&before=2026-03-05T00:00:00Z", None, 200, answers.Backtests),
+    ("GET", "/api/backtests/compare?ids=b-1,b-2", None, 200, answers.Comparison),
     ("GET", "/api/risk/status", None, 200, answers.RiskStatus),
     ("POST", "/api/risk/halt", None, 200, answers.RiskStatus),
     ("POST", "/api/risk/resume", {}, 200, answers.RiskStatus),
@@ -52,7 +54,13 @@ ROUTES = [
     ("GET", "/api/equity?since=2026-03-01T00:00:00%2B01:00", None, 200, answers.Equity),
     ("GET", "/api/audit/orders/at-aapl-1", None, 200, answers.AuditStory),
     ("GET", "/api/models", None, 200, answers.Models),
+    ("GET", "/api/research", None, 200, answers.ResearchRuns),
+    ("GET", "/api/research/r-1", None, 200, answers.Open),
+    ("GET", "/api/research/r-1/heat-map", None, 200, answers.HeatMap),
+    ("POST", "/api/research/r-1/cancel", None, 200, answers.Open),
+    ("GET", "/api/optimizer/results?limit=5", None, 200, answers.OptimizerResults),
 ]
+TRIED_ELSEWHERE = {"tasks.task", "backtest.report_page", "backtest.report_picture"}
 PUBLIC = {"/api/auth/login", "/api/health", "/api/ready", "/metrics"}
 
 
@@ -74,7 +82,7 @@ def test_every_route_is_tried_and_only_the_named_ones_are_public(app: Any, anyon
         if path in PUBLIC or path.startswith("/openapi"):
             continue
         for method in rule.methods - {"HEAD", "OPTIONS"}:
-            if rule.endpoint != "tasks.task":
+            if rule.endpoint not in TRIED_ELSEWHERE:
                 assert (rule.endpoint, method) in tried, f"{method} {path} has no test"
             probe = path.replace("<path:symbol>", "AAPL").replace("<id>", "x")
             assert anyone.open(probe, method=method).status_code == 401
@@ -112,6 +120,28 @@ def test_a_request_repeated_under_its_key_is_one_task(client: Any, services: Fak
     assert start("mine").headers["Location"] == start("mine").headers["Location"] != start("another").headers["Location"]
     refused = start("no spaces, please")
     assert refused.status_code in (400, 422)
+    assert_error_shape(refused)
+
+
+def test_the_report_of_a_backtest(client: Any, anyone: Any) -> None:
+    page, picture = (client.get(f"/api/backtests/b-1/report.{kind}") for kind in ("html", "png"))
+    assert page.mimetype == "text/html" and page.text.startswith("<!doctype html>")
+    assert "script-src 'sha256-" in page.headers["Content-Security-Policy"]
+    assert page.headers["Cache-Control"] == "no-store" and page.headers["X-Content-Type-Options"] == "nosniff"
+    assert picture.mimetype == "image/png" and picture.data.startswith(b"\x89PNG")
+    assert picture.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    for path in ("report.html", "report.png"):
+        assert anyone.get(f"/api/backtests/b-1/{path}").status_code == 401
+        assert client.get(f"/api/backtests/none/{path}").status_code == 404
+        refused = client.get(f"/api/backtests/b-old/{path}")
+        assert refused.status_code == 409
+        assert_error_shape(refused)
+
+
+@pytest.mark.parametrize(("ids", "status"), [("b-1", 400), ("b-1,b-1", 422), ("b-1,none", 404), ("b-1,,b-2", 400), ("", 400)])
+def test_what_cannot_be_compared(client: Any, ids: str, status: int) -> None:
+    refused = client.get(f"/api/backtests/compare?ids={ids}")
+    assert refused.status_code == status
     assert_error_shape(refused)
 
 

@@ -1,0 +1,97 @@
+"""The report of a backtest: one page that stands alone. It asks for nothing, works offline, on a phone and on paper."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from app.domain.errors import Conflict
+from app.reports import charts, figures, svg, text
+from app.reports.verdict import verdict_of
+
+ROWS = 200  # trades in the table; the result holds more
+_FOLDER = Path(__file__).parent / "page"
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def policy() -> str:
+    """What the page may do (Content-Security-Policy): its own style and its one script, nothing from anywhere."""
+    digest = base64.b64encode(hashlib.sha256(_asset("script.js").encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+def page(backtest: Mapping[str, Any]) -> str:
+    """The report. backtest: backtest_id, created_at, params and result, as stored."""
+    result = whole_result(backtest)
+    symbols = [(symbol, chart) for symbol in result["prices"] if (chart := charts.price(result, symbol)) is not None]
+    return _template().render(
+        backtest=backtest,
+        params=backtest["params"],
+        result=result,
+        performance=result["performance"],
+        verdict=verdict_of(result["verdict"]),
+        headlines=[figures.FIGURES[name] for name in figures.HEADLINES],
+        groups=figures.GROUPS,
+        equity=charts.equity(result),
+        drawdown=charts.drawdown(result),
+        exposure=charts.exposure(result),
+        distribution=charts.distribution(result),
+        symbols=symbols,
+        months=charts.months(result),
+        month_names=_MONTHS,
+        trades=result["trades"][-ROWS:],
+        policy=policy(),
+        style=Markup(_asset("style.css")),  # noqa: S704 - our own file
+        script=Markup(_asset("script.js")),  # noqa: S704 - our own file
+        svg=svg,
+        text=text,
+    )
+
+
+def whole_result(backtest: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of a stored backtest with every part that is drawn, empty where it has none. Raises Conflict for one that
+    lacks the figures themselves."""
+    result = {**_EMPTY, **(backtest.get("result") or {})}
+    if "year" not in result.get("performance", {}):
+        raise Conflict("this backtest was stored by a version that measured less; run it again", code="no_report")
+    return result
+
+
+# Parts that a result of another engine, or of an older version, may lack.
+_EMPTY: Mapping[str, Any] = {
+    "verdict": None,
+    "benchmark": {},
+    "equity_curve": [],
+    "monthly": [],
+    "returns_histogram": None,
+    "exposure": {"mean": None, "max": None},
+    "trades": [],
+    "by_symbol": [],
+    "by_exit_reason": [],
+    "attribution": [],
+    "prices": {},
+    "assumptions": {},
+    "dataset": None,
+    "thinned": {},
+    "span": {},
+}
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("report.html")
+
+
+@cache
+def _asset(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
