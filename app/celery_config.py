@@ -34,9 +34,9 @@ TUNE_TASK = "app.tasks.optimize_hyperparameters_for_watchlist"
 BACKTEST_TASK = "app.tasks.run_backtest"
 DELIVER_TASK = "app.tasks.deliver_outbox"
 RECONCILE_TASK = "app.tasks.reconcile_books"
-DIVERGENCE_TASK = "app.tasks.compare_with_backtest"
 RESEARCH_TASK = "app.tasks.work_on_research"
 OPTIMIZE_TASK = "app.tasks.optimize_ensemble"
+DIVERGENCE_TASK = "app.tasks.compare_with_backtest"
 
 # Raised whenever a message of before could be misread by the tasks of after: those still queued are refused, not guessed at.
 MESSAGE_VERSION = 1

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from app.backtest.kernel import SUMS, Terms, walk
+from app.backtest.kernel import Terms, walk
 from app.backtest.periods import Year, day_ends, year_of
 from app.backtest.research import Instrument, Setup, exits_of, instrument, votes_of
 from app.domain.bar import DAILY, Floats
@@ -30,7 +30,6 @@ Integers = npt.NDArray[np.int64]
 Progress = Callable[[int, int, str], None]
 
 _NO_SPOTS, _NO_AMOUNTS = np.empty((0, 4), dtype=np.int64), np.empty((0, 4))
-_TRADES, _WINS = SUMS.index("trades"), SUMS.index("wins")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,10 +155,9 @@ def _walk(tape: _Tape, score: Floats, threshold: float, terms: Terms) -> tuple[F
     votes[: tape.start], votes[len(tape.market.place) - 1] = 0, 0
     known = tape.marks >= 0
     at_marks = np.empty(int(known.sum()))
-    sums = np.empty(len(SUMS))
-    walk(tape.market.bars, votes, terms, tape.marks[known], at_marks, _NO_SPOTS, _NO_AMOUNTS, sums)
+    sums = walk(tape.market.bars, votes, terms, tape.marks[known], at_marks, _NO_SPOTS, _NO_AMOUNTS)
     marked[1:][known] = at_marks
-    return marked, int(sums[_TRADES]), int(sums[_WINS])
+    return marked, int(sums.trades), int(sums.wins)
 
 
 class _Watched(Mapping[str, float]):

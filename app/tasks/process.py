@@ -84,12 +84,12 @@ class Services(Protocol):
         """OptimizerService."""
 
     @property
-    def divergence(self) -> Any:
-        """DivergenceService."""
-
-    @property
     def research(self) -> Any:
         """ResearchService."""
+
+    @property
+    def divergence(self) -> Any:
+        """DivergenceService."""
 
     @property
     def tasks(self) -> Any:
