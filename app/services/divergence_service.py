@@ -11,8 +11,9 @@ from typing import Any
 import structlog
 
 from app.backtest.divergence import Divergence, Period, compare, execution_of
-from app.backtest.redecide import Cause, RecordedCycle, Stored, redecide
+from app.backtest.redecide import Cause, RecordedCycle, redecide
 from app.backtest.rematch import Setting, session_tapes
+from app.backtest.stored_market import Stored
 from app.domain.bar import DAILY, MINUTE, BarSeries
 from app.domain.errors import InvalidInput, NotFound, VenueError
 from app.domain.forecast import Forecaster
