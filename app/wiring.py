@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ from app.services.backtest_service import BacktestService
 from app.services.check_service import CheckService
 from app.services.collector import LiveBars
 from app.services.database_service import DatabaseService
-from app.services.divergence_service import DivergenceService
+from app.services.divergence_service import MINUTES_A_SESSION, DivergenceService, JudgedBars
 from app.services.execution import Executor
 from app.services.exit_monitor import ExitMonitor
 from app.services.exit_orders import ExitOrders
@@ -182,7 +183,10 @@ def build(settings: Settings) -> Services:
         audit=AuditService(database),
         checks=checks,
         divergence=DivergenceService(
-            database=database, venue=alpaca, forecaster=judge if settings.strategy_timeframe == DAILY else None
+            database=database,
+            venue=alpaca,
+            forecaster=judge,
+            judged_bars=_past_bars(settings, chosen, alpaca),
         ),
     )
 
@@ -352,6 +356,18 @@ def _live_bars(settings: Settings, chosen: Chosen | None, venue: AlpacaService) 
     if chosen is None or settings.strategy_timeframe == DAILY:
         return None
     return MarketCollector(venue, timeframe=settings.strategy_timeframe, count=chosen.memory).bars
+
+
+def _past_bars(settings: Settings, chosen: Chosen | None, venue: AlpacaService) -> JudgedBars | None:
+    """What a strategy of intraday bars saw in past sessions."""
+    if chosen is None or settings.strategy_timeframe == DAILY:
+        return None
+
+    def bars(until: datetime, sessions: int) -> dict[str, BarSeries]:
+        count = chosen.memory + sessions * MINUTES_A_SESSION
+        return MarketCollector(venue, timeframe=settings.strategy_timeframe, count=count).bars(until)
+
+    return bars
 
 
 def _history_days(chosen: Chosen | None) -> int:

@@ -37,7 +37,7 @@ def forty(bars: dict[str, np.ndarray]) -> np.ndarray:
     """Forty of the usual indicators, (40, n_bars)."""
     import talib as t
 
-    o, h, lo, c, v = (bars[name] for name in ("open", "high", "low", "close", "volume"))
+    h, lo, c, v = (bars[name] for name in ("high", "low", "close", "volume"))
     rows = [t.ROCP(c, span) for span in (1, 2, 3, 5, 10, 20)]
     change = np.nan_to_num(rows[0])
     mean, width = t.SMA(change, 20), t.STDDEV(change, 20)
