@@ -1,8 +1,8 @@
 """W4: the features of 32 symbols x 1,260 daily bars, bars in and matrix out, beside a plain loop over TA-Lib.
 
-`python benchmarks/features.py [--rounds 3] [--symbols 32] [--out results.jsonl]`. Two loops of TA-Lib: one over forty of the usual
-indicators, one over our own columns as far as TA-Lib has them. Theirs remember all bars before, ours the last 120 alone, so that
-a row computed live equals the row in history; and the increment: the newest row of all symbols, as each cycle needs it.
+`python benchmarks/features.py [--rounds 3] [--symbols 32] [--out results.jsonl]`. Two loops of TA-Lib: one over forty of the
+usual indicators, one over our own columns as far as TA-Lib has them. Theirs remember all bars before, ours the last 120 alone,
+so that a row computed live equals the row in history. And the increment: the newest row of all symbols, as a cycle needs it.
 """
 
 from __future__ import annotations
