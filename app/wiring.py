@@ -69,7 +69,7 @@ from app.storage.database import Database
 from app.storage.model_files import ModelFiles
 from app.storage.param_files import ParamFiles
 from app.storage.study_files import study_journal
-from app.strategies.catalog import MODEL_DRIVEN, find
+from app.strategies.catalog import MODEL_DRIVEN
 
 SIMULATED_REQUESTS_PER_MINUTE = 60_000  # our own exchange asks for no restraint
 
@@ -113,9 +113,9 @@ def build(settings: Settings) -> Services:
 
     chosen = chosen_strategy(settings)
     limits, policy = _rules(settings, chosen)
+    strategies = StrategyService(settings.strategies_dir)
     alpaca = _venue(settings, database, clock, chosen)
     params = ParamFiles(settings.params_dir)
-    strategies = StrategyService(settings.strategies_dir)
     checks = CheckService(
         database,
         find=strategies.find,
@@ -126,10 +126,11 @@ def build(settings: Settings) -> Services:
     )
     ai = AIService(ModelFiles(settings.models_dir), params, gate=checks.gate)
     forecaster: Forecaster = ScriptedForecaster(settings.forecasts_file) if settings.forecasts_file else ai
+    judge: Forecaster = chosen.forecaster(forecaster) if chosen else forecaster
     risk = _risk(settings, database, alpaca, clock, limits)
     trading = TradingService(
         venue=alpaca,
-        forecaster=chosen.forecaster(forecaster) if chosen else forecaster,
+        forecaster=judge,
         risk=risk,
         database=database,
         clock=clock,
@@ -184,7 +185,7 @@ def build(settings: Settings) -> Services:
         divergence=DivergenceService(
             database=database,
             venue=alpaca,
-            forecaster=chosen.forecaster(forecaster) if chosen else forecaster,
+            forecaster=judge,
             judged_bars=_past_bars(settings, chosen, alpaca),
         ),
     )
@@ -209,6 +210,7 @@ def _research(
     def read_file(path: Path, symbols: tuple[str, ...]) -> dict[str, BarSeries]:
         return load_bars(path, symbols=symbols).bars
 
+    find = StrategyService(settings.strategies_dir).find
     bench = ResearchBench(database, read_file=read_file, find=find, watchlist=settings.watchlist, clock=clock)
     journal = study_journal(settings.opt_journal or str(settings.state_dir / "studies"))
     windows = partial(

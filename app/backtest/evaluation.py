@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +21,8 @@ import numpy.typing as npt
 
 from app.backtest.kernel import Terms, walk
 from app.backtest.periods import Year, day_ends, year_of
-from app.backtest.research import Instrument, Setup, exits_of, instrument, votes_of
+from app.backtest.research import FillRule, Instrument, Setup, exits_of, instrument, votes_of
+from app.backtest.sweep import sweep
 from app.domain.bar import DAILY, Floats
 from app.domain.errors import InvalidInput
 from app.domain.panel import Panel
@@ -76,13 +78,55 @@ def evaluate(
     *,
     start: int,
     stop: int,
+    threads: int = 1,
     progress: Progress = lambda _done, _total, _message: None,
 ) -> Evaluation:
-    """Every set on bars start <= i < stop of `panel`. sets: complete and checked. progress comes after each set; what it
+    """Every set on bars start <= i < stop of `panel`. sets: complete and checked. progress comes after every few sets; what it
     raises ends the work. Raises InvalidInput for a span of less than two observations."""
     marks = observed(panel, start, stop)
     if len(marks) < 2:
         raise InvalidInput(f"{stop - start} bars are too few to judge anything by: choose a longer span")
+    if len(panel.symbols) == 1 and start == 0 and setup.fill is FillRule.NEXT_OPEN:
+        return _swept(strategy, panel, sets, setup, marks, threads, progress)
+    size = max(1, -(-len(sets) // (4 * threads)))  # a few parts a thread, so that progress comes often
+    parts = [sets[first : first + size] for first in range(0, len(sets), size)]
+    pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="evaluation")
+    try:
+        waiting = [pool.submit(_evaluated, strategy, panel, part, setup, start, marks) for part in parts]
+        found = []
+        for number, future in enumerate(waiting, start=1):
+            found.append(future.result())
+            progress(min(number * size, len(sets)), len(sets), strategy.name)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    returns, trades, wins = (np.concatenate(column) for column in zip(*found, strict=True))
+    year = year_of(panel.known_at[marks])
+    return Evaluation(returns=returns, known_at=panel.known_at[marks], trades=trades, wins=wins, year=year)
+
+
+def _swept(
+    strategy: Strategy,
+    panel: Panel,
+    sets: Sequence[Values],
+    setup: Setup,
+    marks: Integers,
+    threads: int,
+    progress: Progress,
+) -> Evaluation:
+    """One symbol from its first bar on: a sweep, which computes what sets share once."""
+    exits = exits_of(strategy.exits)
+    told = replace(setup, stop_loss_fraction=exits["stop_loss_fraction"], take_profit_fraction=exits["take_profit_fraction"])
+    found = sweep(strategy, panel.slice(0, int(marks[-1]) + 1), sets, told, marks=marks, threads=threads, progress=progress)
+    trades = found.figures["trades"].astype(np.int64)
+    wins = np.rint(np.nan_to_num(found.figures["win_rate"]) * trades).astype(np.int64)
+    known_at = panel.known_at[marks]
+    return Evaluation(returns=found.returns().T, known_at=known_at, trades=trades, wins=wins, year=year_of(known_at))
+
+
+def _evaluated(
+    strategy: Strategy, panel: Panel, sets: Sequence[Values], setup: Setup, start: int, marks: Integers
+) -> tuple[Floats, Integers, Integers]:
+    """(returns, trades, wins) of each set, set by set and symbol by symbol."""
     warm = max((strategy.memory(values) for values in sets), default=1)
     first, last = max(0, start - warm + 1), int(marks[-1]) + 1
     seen = panel.slice(first, last)
@@ -102,10 +146,7 @@ def evaluate(
             trades[number] += closed
             wins[number] += won
         returns[number] = equity[1:] / equity[:-1] - 1.0
-        progress(number + 1, len(sets), strategy.name)
-    return Evaluation(
-        returns=returns, known_at=panel.known_at[marks], trades=trades, wins=wins, year=year_of(panel.known_at[marks])
-    )
+    return returns, trades, wins
 
 
 def figures(evaluation: Evaluation, number: int) -> Figures:

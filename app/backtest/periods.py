@@ -42,7 +42,9 @@ def year_of(known_at: Seconds, *, continuous: bool | None = None) -> Year:
     """
     if len(known_at) < 2:
         return STOCK_YEAR
-    days, counts = np.unique((known_at - 1) // SECONDS_PER_DAY, return_counts=True)
+    day = (known_at - 1) // SECONDS_PER_DAY
+    ends = _ends(day)
+    days, counts = day[ends], np.diff(ends, prepend=-1)
     distance = float(np.median(np.diff(days))) if len(days) > 1 else 1.0
     if distance >= _SPARSE_DAYS:
         return Year(periods=365.25 / distance, text=f"365.25 days, one period in {distance:g}")

@@ -19,11 +19,15 @@ from app.backtest.periods import Year, year_of
 from app.domain.bar import Floats, Seconds
 from app.domain.errors import InvalidInput
 from app.domain.exits import ExitPolicy
-from app.domain.panel import Panel
+from app.domain.panel import PRICES, Panel
 from app.engine.costs import CostModel
+from app.strategies.columns import Bars as Columns
+from app.strategies.lines import Crossing
+from app.strategies.strategy import Strategy, Values, evaluated
 
 ENDINGS = {kernel.OPEN_END: "open", kernel.SIGNAL: "signal", kernel.STOP: "stop_loss", kernel.TARGET: "take_profit"}
 _BPS = 1e-4
+_EVERY_BAR = np.empty(0, dtype=np.int64)
 _USUAL_COSTS = CostModel()
 
 
@@ -131,15 +135,41 @@ class Instrument(NamedTuple):
 
 def instrument(panel: Panel, row: int = 0) -> Instrument:
     """Symbol `row` of a panel, without the bars that lack a price above zero. Raises InvalidInput where none is left."""
-    prices = np.stack([getattr(panel, name)[row] for name in ("open", "high", "low", "close")])
-    place = np.flatnonzero(((prices > 0.0) & (prices < np.inf)).all(axis=0)).astype(np.int64)
-    if not len(place):
-        raise InvalidInput(f"{panel.symbols[row]}: there is no bar with prices")
-    opened, high, low, close = (np.ascontiguousarray(one[place]) for one in prices)
-    volume = np.ascontiguousarray(panel.volume[row][place])
-    known_at = panel.known_at[place]
+    rows = [getattr(panel, name)[row] for name in PRICES]
+    if len(panel) and all(prices.min() > 0.0 and prices.max() < np.inf for prices in rows[:4]):  # not where one is NaN
+        place, known_at = np.arange(len(panel)), panel.known_at
+    else:
+        place = np.flatnonzero(np.all([(prices > 0.0) & (prices < np.inf) for prices in rows[:4]], axis=0))
+        if not len(place):
+            raise InvalidInput(f"{panel.symbols[row]}: there is no bar with prices")
+        known_at, rows = panel.known_at[place], [one[place] for one in rows]
+    # Writeable ones, because the kernel is compiled anew for others.
+    opened, high, low, close, volume = (np.require(one, np.float64, ["C", "W"]) for one in rows)
     bars = Bars(opened, high, low, close, volume, close.view(np.int64))
     return Instrument(panel.symbols[row], bars, place, known_at, year_of(known_at), len(panel))
+
+
+def simulate(strategy: Strategy, panel: Panel, values: Values, setup: Setup, *, curve: bool = True) -> Run:
+    """One set of values on the bars of the one symbol of a panel. values: complete and checked. curve: whether the equity of
+    every bar is wanted. The protective legs are those of `setup`; see `exits_of` for those of the strategy."""
+    if len(panel.symbols) != 1:
+        raise InvalidInput(
+            f"the research kernel takes the bars of one symbol, not of {len(panel.symbols)}: use `trader backtest`"
+        )
+    market = instrument(panel)
+    if isinstance(strategy, Crossing):
+        first, second = (line.compute(as_columns(market)) for line in strategy.lines(values))
+        votes = np.zeros(market.padded, dtype=np.int8)
+        kernel.cross(first, second, 0, len(first), votes)
+    else:
+        _, score = evaluated(strategy, panel, values)
+        votes = votes_of(market, score[0], strategy.threshold(values))
+    return run(market, votes, setup, curve=curve)
+
+
+def as_columns(market: Instrument) -> Columns:
+    """The bars as strategies are given them."""
+    return Columns(market.known_at, *market.bars[:5])
 
 
 def votes_of(market: Instrument, score: Floats, threshold: float) -> Votes:
@@ -204,10 +234,10 @@ class Run:
 def run(market: Instrument, votes: Votes, setup: Setup, *, curve: bool = True) -> Run:
     """One run with its trades. votes: of `votes_of`."""
     bars = len(market.place)
-    marks = np.arange(bars if curve else 0, dtype=np.int64)
-    marked = np.empty(len(marks))
-    spots, amounts = np.empty((bars + 1, 4), dtype=np.int64), np.empty((bars + 1, 4))
-    sums = kernel.walk(market.bars, votes, setup.terms(), marks, marked, spots, amounts)
+    marked = np.empty(bars if curve else 0)
+    room = int(np.count_nonzero(votes > 0))
+    spots, amounts = np.empty((room, 4), dtype=np.int64), np.empty((room, 4))
+    sums = kernel.walk(market.bars, votes, setup.terms(), _EVERY_BAR, marked, spots, amounts)
     logged = int(sums.logged)
     columns = summarise(np.array([sums]), bars, market.year, setup.capital)
     figures = Figures(**{name: column[0].item() for name, column in columns.items()})

@@ -23,7 +23,7 @@ import numpy as np
 from app.backtest import kernel
 from app.backtest.kernel import Integers, Terms, Votes
 from app.backtest.periods import Year
-from app.backtest.research import Instrument, Setup, instrument, summarise, votes_of
+from app.backtest.research import Instrument, Setup, as_columns, instrument, summarise, votes_of
 from app.domain.bar import Floats
 from app.domain.errors import InvalidInput
 from app.domain.panel import Panel
@@ -192,7 +192,7 @@ def _cross(strategy: Crossing, market: Instrument, sets: Sequence[Values], job: 
     """Pairs of lines, round by round: as many sets as there is room for their lines, sets with lines in common together."""
     pairs = [strategy.lines(values) for values in sets]
     order = sorted(range(len(sets)), key=lambda i: (repr(pairs[i][1].key), repr(pairs[i][0].key)))
-    bars = Bars(market.known_at, *market.bars[:5])
+    bars = as_columns(market)
     most = min(line_bytes // (8 * len(market.place)), len({line.key for pair in pairs for line in pair}))
     lines = np.empty((max(2, most), len(market.place)))
     batch = max(1, min(_PAIRS, _VOTES_BYTES // market.padded, -(-len(sets) // (4 * crew.threads))))

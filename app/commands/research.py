@@ -218,9 +218,9 @@ def _numbers(said: str, *, ranges_only: bool) -> list[float]:
     if not parts:
         return [float(one) for one in said.split(",") if one]
     low, high, step = parts
-    count = math.floor((high - low) / step + 1e-9) + 1
-    if not (step > 0 and 1 <= count <= 1000):
+    if not (step > 0 and low <= high < low + 1000 * step):  # NaN lands here too
         raise ValueError
+    count = math.floor((high - low) / step + 1e-9) + 1
     return [round(low + i * step, 12) for i in range(count)]
 
 
@@ -360,10 +360,8 @@ def _heat_map(found: Mapping[str, Any]) -> None:
         return
     low, high = min(cells), max(cells)
     held = f" at {_values(found['held'])}" if found["held"] else ""
-    title = f"Sharpe ratio on the train part: {found['x']} across, {found['y'] or ''} down{held}"
-    table = Table(
-        found["y"] or "", *(f"{found['x_values'][i]:g}" for i in shown), title=title, title_justify="left", box=None, padding=0
-    )
+    out.print(f"Sharpe ratio on the train part: {found['x']} across, {found['y'] or 'nothing'} down{held}", soft_wrap=True)
+    table = Table(f"{found['y'] or ''} ", *(f"{found['x_values'][i]:g}" for i in shown), box=None, padding=0)
     for at, row in zip(found["y_values"], found["sharpe"], strict=True):
         table.add_row("" if at is None else f"{at:g} ", *(_cell(row[i], low, high) for i in shown))
     out.print(table)

@@ -186,6 +186,7 @@ class ResearchService:
         results = [result for result in self._database.chunk_results(run.run_id) if result is not None]
         result = job.finish(run.run_id, results, alive)
         self._database.end_run(run.run_id, RunState.DONE, result=result)
+        self._database.keep_chunk(run.run_id, run.chunks, {})
         log.info("research_done", run_id=run.run_id, kind=run.kind)
 
     def _heartbeat(self, run: ResearchRun, chunk: ResearchChunk, progress: Progress) -> Progress:

@@ -21,6 +21,7 @@ from app.domain.ports import Clock
 from app.domain.trial import DataSet, Trial, data_set
 from app.engine.costs import CostModel
 from app.services.research_request import ResearchRequest
+from app.strategies.forecasts import Hybrid
 from app.strategies.strategy import Strategy, checked
 
 R = TypeVar("R", bound=ResearchRequest)
@@ -67,7 +68,17 @@ class ResearchBench:
         self._read_file = read_file
         self._watchlist = tuple(watchlist)
         self._clock = clock
-        self.find = find
+        self._find = find
+
+    def find(self, name: str) -> Strategy:
+        """The rule strategy of that name. Raises NotFound, and InvalidInput for one that asks the models."""
+        found = self._find(name)
+        if isinstance(found, Hybrid):
+            raise InvalidInput(
+                f"{name} asks the models for forecasts, and a search has none of the past: try its rules alone, "
+                "or walk forward with ensemble"
+            )
+        return found
 
     def bars(self, request: ResearchRequest) -> dict[str, BarSeries]:
         """The bars asked for, by symbol. Raises InvalidInput for symbols and spans without any."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from app.backtest.evaluation import Figures, evaluate
@@ -11,12 +10,12 @@ from app.backtest.research import FillRule
 from app.domain.errors import InvalidInput
 from app.domain.ports import Clock
 from app.services.research import Plain, Progress
-from app.services.research_bench import ResearchBench, Span, each, grid_sets, setup_of
+from app.services.research_bench import ResearchBench, each, grid_sets, setup_of
 from app.services.research_request import ResearchRequest, SweepRequest, parse
 from app.services.selection import days_of, parts_of, select
 
 KIND = "sweep"
-_CHUNKS, _LEAST_SETS = 64, 10
+_CHUNKS, _LEAST_SETS = 32, 50  # sets that share a line or a column are done together
 
 
 class SweepJob:
@@ -40,21 +39,20 @@ class SweepJob:
     def work(self, chunk: Plain, progress: Progress) -> Plain:
         """Evaluate some sets on the first part, and count them."""
         sets, span = self._sets[chunk["first"] : chunk["stop"]], self._spans["train"]
-        size = max(1, -(-len(sets) // (4 * self._threads)))  # a few parts a thread, so that progress comes often
-        pool = ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="sweep")
-        try:
-            parts = [pool.submit(self._evaluate, sets[first : first + size], span) for first in range(0, len(sets), size)]
-            found: list[Figures] = []
-            for part in parts:
-                found += part.result()
-                progress(len(found), len(sets), self._asked.strategy)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        found = each(
+            evaluate(
+                self._strategy,
+                self._panel,
+                sets,
+                setup_of(self._asked),
+                start=span.start,
+                stop=span.stop,
+                threads=self._threads,
+                progress=progress,
+            )
+        )
         self._bench.record(self._panel, span, self._asked, list(zip(sets, found, strict=True)), KIND)
         return {"figures": [list(row) for row in found]}
-
-    def _evaluate(self, sets: Sequence[Mapping[str, float]], span: Span) -> list[Figures]:
-        return each(evaluate(self._strategy, self._panel, sets, setup_of(self._asked), start=span.start, stop=span.stop))
 
     def finish(self, run_id: str, results: Sequence[Plain], progress: Progress) -> Plain:
         """Choose, keep the best, and draw the heat map of the first part."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.backtest.research import FillRule, Setup, instrument, run, votes_of
+from app.backtest.research import FillRule, Setup, instrument, run, simulate, votes_of
 from app.backtest.sweep import Sweep, sweep
 from app.domain.bar import Floats
 from app.domain.errors import InvalidInput
@@ -186,3 +186,14 @@ def test_what_cannot_be_swept_is_refused() -> None:
         sweep(strategy, two, [checked(strategy, {})], Setup())
     with pytest.raises(InvalidInput, match="no parameter set"):
         sweep(strategy, panel, [], Setup())
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_one_set_by_itself_is_that_of_the_sweep(name: str) -> None:
+    panel, strategy = market(), CATALOG[name]
+    values = checked(strategy, {})
+    found = simulate(strategy, panel, values, Setup())
+    assert found.figures.total_return == sweep(strategy, panel, [values], Setup()).figures["total_return"][0]
+    assert len(found.trades) > 0
+    assert len(found.equity) == len(panel)
+    assert len(simulate(strategy, panel, values, Setup(), curve=False).equity) == 0

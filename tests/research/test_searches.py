@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from app.backtest.evaluation import Figures, evaluate, figures
+from app.backtest.evaluation import Figures, _evaluated, evaluate, figures, observed
 from app.domain.errors import InvalidInput
 from app.domain.panel import align
 from app.domain.research import RunState
@@ -96,6 +96,21 @@ def test_spans_that_follow_each_other_share_no_bar_and_leave_none_out():
     assert [span.start for span in spans[1:]] == [span.stop for span in spans[:-1]]
 
 
+@pytest.mark.parametrize("name", ["sma_cross", "rsi", "weighted_ensemble", "donchian_breakout"])
+def test_a_sweep_of_one_symbol_is_its_sets_one_by_one(name):
+    strategy, panel = find(name), align({"AAA": BARS["AAA"]})
+    varied = {parameter.name: [parameter.default] for parameter in strategy.parameters}
+    first = strategy.parameters[0]
+    varied[first.name] = [first.default, first.default + 1 if first.is_whole else 0.9]
+    sets, setup = grid_sets(strategy, varied, {}), setup_of(SweepRequest(**SWEEP))
+    quick = evaluate(strategy, panel, sets, setup, start=0, stop=500, threads=2)
+    returns, trades, wins = _evaluated(strategy, panel, sets, setup, 0, observed(panel, 0, 500))
+    assert np.array_equal(quick.returns, returns)
+    assert np.array_equal(quick.trades, trades)
+    assert np.array_equal(quick.wins, wins)
+    assert trades.sum() > 0
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -108,6 +123,7 @@ def test_spans_that_follow_each_other_share_no_bar_and_leave_none_out():
         ({"symbols": ["NONE"]}, "no 1Day bars of NONE"),
         ({"train_fraction": 0.9, "validation_fraction": 0.1}, "nothing to hold out"),
         ({"start": "2017-09-25"}, "choose a longer span"),
+        ({"strategy": "confirmed_forecast", "grid": {"fast": [5]}}, "asks the models"),
         ({"strategy": "sma_crss"}, "did you mean sma_cross"),
         ({"slippage_bps": float("nan")}, "slippage_bps"),
         ({"colour": 1}, "colour"),

@@ -8,20 +8,22 @@ from math import comb
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from app.domain.errors import InvalidInput
 from app.learning.splits import backtest_paths, combinatorial_purged, group_edges, windows
 
 
-@st.composite
-def tapes(draw):
-    """Decisions at uneven times, each with a label known 1 to 40 seconds later (never later than the next row's is known)."""
-    rows = draw(st.integers(12, 60))
-    decided = np.cumsum(draw(st.lists(st.integers(1, 9), min_size=rows, max_size=rows)))
-    label = np.maximum.accumulate(decided + draw(st.lists(st.integers(1, 40), min_size=rows, max_size=rows)))
-    return decided, label
+def tape(seed, rows):
+    """Decisions at uneven times, each with a label known 1 to 40 seconds later and never later than the next row's is known."""
+    draw = np.random.default_rng(seed)
+    decided = np.cumsum(draw.integers(1, 10, rows))
+    return decided, np.maximum.accumulate(decided + draw.integers(1, 41, rows))
+
+
+TAPES = st.builds(tape, st.integers(0, 2**32 - 1), st.integers(12, 60))
+UNHURRIED = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def made(split, *arguments, **options):
@@ -37,7 +39,8 @@ def is_clear(decided, label, train, block, embargo):
     )
 
 
-@given(tape=tapes(), groups=st.integers(2, 7), tested=st.integers(1, 6), embargo=st.integers(0, 12))
+@UNHURRIED
+@given(tape=TAPES, groups=st.integers(2, 7), tested=st.integers(1, 6), embargo=st.integers(0, 12))
 def test_combinatorial_splits_leak_nothing_and_test_every_row_equally_often(tape, groups, tested, embargo):
     decided, label = tape
     assume(tested < groups)
@@ -55,6 +58,7 @@ def test_combinatorial_splits_leak_nothing_and_test_every_row_equally_often(tape
         assert not any(all(is_clear(decided, label, [row], block, embargo) for block in blocks) for row in left_out)
 
 
+@UNHURRIED
 @given(groups=st.integers(2, 9), tested=st.integers(1, 8))
 def test_paths_judge_every_group_once_and_use_every_test_group_once(groups, tested):
     assume(tested < groups)
@@ -64,7 +68,8 @@ def test_paths_judge_every_group_once_and_use_every_test_group_once(groups, test
     assert used == Counter((number, group) for number, split in enumerate(chosen) for group in split)
 
 
-@given(tape=tapes(), train=st.integers(1, 30), test=st.integers(1, 20), anchored=st.booleans(), embargo=st.integers(0, 12))
+@UNHURRIED
+@given(tape=TAPES, train=st.integers(1, 30), test=st.integers(1, 20), anchored=st.booleans(), embargo=st.integers(0, 12))
 def test_windows_judge_every_later_row_once_on_what_was_known_before(tape, train, test, anchored, embargo):
     decided, label = tape
     splits = made(windows, decided, label, train_rows=train, test_rows=test, anchored=anchored, embargo_seconds=embargo)
