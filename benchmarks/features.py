@@ -1,8 +1,8 @@
 """W4: the features of 32 symbols x 1,260 daily bars, bars in and matrix out, beside a plain loop over TA-Lib.
 
-`python benchmarks/features.py [--rounds 3] [--symbols 32] [--out results.jsonl]`. Two loops of TA-Lib: one over forty of the usual
-indicators, one over our own columns as far as TA-Lib has them. Theirs remember all bars before, ours the last 120 alone, so that
-a row computed live equals the row in history; and the increment: the newest row of all symbols, as each cycle needs it.
+`python benchmarks/features.py [--rounds 3] [--symbols 32] [--out results.jsonl]`. Two loops of TA-Lib: one over forty of the
+usual indicators, one over our own columns as far as TA-Lib has them. Theirs remember all bars before, ours the last 120 alone,
+so that a row computed live equals the row in history. And the increment: the newest row of all symbols, as a cycle needs it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def forty(bars: dict[str, np.ndarray]) -> np.ndarray:
     """Forty of the usual indicators, (40, n_bars)."""
     import talib as t
 
-    o, h, lo, c, v = (bars[name] for name in ("open", "high", "low", "close", "volume"))
+    h, lo, c, v = (bars[name] for name in ("high", "low", "close", "volume"))
     rows = [t.ROCP(c, span) for span in (1, 2, 3, 5, 10, 20)]
     change = np.nan_to_num(rows[0])
     mean, width = t.SMA(change, 20), t.STDDEV(change, 20)

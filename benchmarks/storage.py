@@ -1,8 +1,8 @@
 """W6: a million minute bars upserted, and 130,000 read into arrays, on SQLite and PostgreSQL; beside other ways to do it.
 
-`python benchmarks/storage.py [--rounds 3] [--place /dev/shm] [--out results.jsonl]`. The others write the same rows without what
-a product needs around them (checks, its own transaction, packed copies). The first read of a series packs it and is left out.
-PostgreSQL is an embedded one with its defaults; CPU is that of the client.
+`python benchmarks/storage.py [--rounds 3] [--place /dev/shm] [--out results.jsonl]`. The others write the same rows without
+what a product needs around them (checks, its own transaction, packed copies). The first read of a series packs it and is left
+out. PostgreSQL is an embedded one with its defaults; CPU is that of the client.
 """
 
 from __future__ import annotations
