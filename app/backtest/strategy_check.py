@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from app.backtest.futures import Bars, holed, instants, split_later
 from app.backtest.lookahead import (
     Answer,
-    Bars,
     Finding,
     Findings,
     Part,
@@ -19,12 +19,9 @@ from app.backtest.lookahead import (
     Table,
     answer,
     compare,
-    holed,
-    instants,
     look,
     newest_differs,
     newest_needs,
-    split_later,
 )
 from app.domain.bar import BarSeries, Floats, Seconds
 from app.domain.errors import InvalidInput

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress as Bar
 
-from app.backtest.lookahead import Bars, Findings, restated
+from app.backtest.futures import Bars
+from app.backtest.lookahead import Findings, restated
 from app.commands.arguments import Symbols, read_symbols
 from app.commands.console import errors, out, print_rows, services
 from app.domain.errors import InvalidInput

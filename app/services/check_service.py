@@ -9,7 +9,8 @@ from typing import Protocol
 
 import structlog
 
-from app.backtest.lookahead import Bars, Finding, Findings, Progress, compare, instants, look, newest_differs, newest_needs
+from app.backtest.futures import Bars, instants
+from app.backtest.lookahead import Finding, Findings, Progress, compare, look, newest_differs, newest_needs
 from app.backtest.strategy_check import MEMORY, check_lookahead, check_warmup
 from app.domain.bar import DAILY, BarSeries
 from app.domain.errors import Conflict, InvalidInput

@@ -34,7 +34,7 @@ JudgedBars = Callable[[datetime, int], Mapping[str, BarSeries]]
 KIND = "divergence"
 MINUTES_A_SESSION = 390
 WANTED_CORRELATION = 0.8  # S4-40
-_HISTORY = timedelta(days=400)  # calendar days that hold the 121 sessions the view's numbers come from, and a forecast's 120
+_HISTORY = timedelta(days=2_000)  # more than the view's numbers, a forecast or a strategy of daily bars look back
 _LATE = timedelta(minutes=15)
 _ALL = 1_000_000
 _MOST_ROWS = 500

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from app.backtest.lookahead import Answer, Bars, Part, Table
+from app.backtest.futures import Bars
+from app.backtest.lookahead import Answer, Part, Table
 from app.domain.bar import BarSeries, Floats, Snapshot
 from app.domain.forecast import Forecast, Forecaster, NoForecast, Score
 from app.domain.instrument import Instrument

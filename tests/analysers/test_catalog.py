@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from app.backtest.lookahead import Bars
+from app.backtest.futures import Bars
 from app.backtest.strategy_check import check_lookahead, check_warmup
 from app.domain.bar import BarSeries
 from app.marketdata.generator import generate_daily

@@ -49,7 +49,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 @pytest.mark.processes
 def test_the_command_tells_and_exits(files: tuple[Path, Path], tmp_path: Path) -> None:
     earlier, later = map(str, files)
-    code, said = trader("lookahead", "rsi", "--data", earlier, "--set", "length=7", directory=tmp_path)
+    code, said = trader("lookahead", "rsi", "--data", earlier, "--set", "period=7", directory=tmp_path)
     assert (code, "nothing differs" in said) == (0, True), said
     code, said = trader("warmup", "sma_cross", "--data", earlier, directory=tmp_path)
     assert (code, "declared memory: 31 bars" in said) == (0, True), said

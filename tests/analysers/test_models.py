@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.backtest.lookahead import Bars, Findings
+from app.backtest.futures import Bars
+from app.backtest.lookahead import Findings
 from app.domain.bar import BarSeries
 from app.domain.errors import Conflict, InvalidInput, NotFound
 from app.learning.ensemble import MEMBERS, fit, predict

@@ -7,7 +7,8 @@ from datetime import date
 import numpy as np
 import pytest
 
-from app.backtest.lookahead import Bars, instants, restated
+from app.backtest.futures import Bars, instants
+from app.backtest.lookahead import restated
 from app.backtest.strategy_check import check_lookahead, check_warmup
 from app.domain.errors import InvalidInput
 from app.marketdata.generator import generate_daily
