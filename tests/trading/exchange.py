@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -42,11 +43,12 @@ class Exchange:
     def __init__(self, url: str, world: Any = None) -> None:
         self.url = url
         self._world = world
+        self._entered = itertools.count()  # the same amount may come twice in one instant
 
     def enter(self, kind: str, amount: str, *, symbol: str | None = None, quantity: str | None = None) -> None:
         """Something other than a trade happens to the account: money comes or goes, shares are moved."""
         ledger, now = self._world.first.ledger, self._world.now
-        name = ledger.name("test", kind, now, amount, symbol, quantity)
+        name = ledger.name("test", kind, now, amount, symbol, quantity, next(self._entered))
         units = None if quantity is None else Decimal(quantity)
         ledger.enter(
             Entry(
