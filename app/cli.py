@@ -15,7 +15,9 @@ from rich.table import Table
 from app import __version__
 from app.commands.arguments import Start, Symbols, read_amount, read_date, read_symbols
 from app.commands.audit import audit
-from app.commands.backtests import Html, Png, backtests, check_folders, print_figures, write_reports
+from app.commands.backtest import EXAMPLES as BACKTEST_EXAMPLES
+from app.commands.backtest import backtest
+from app.commands.backtests import backtests
 from app.commands.build import build
 from app.commands.check import check
 from app.commands.console import chosen_settings, errors, out, print_rows, services
@@ -28,7 +30,6 @@ from app.commands.simulator import simulator
 from app.commands.strategy import strategy
 from app.commands.trials import trials, verdict
 from app.domain.errors import AlphaTraderError, InvalidInput, TryAgain
-from app.storage.columns import plain
 
 cli = typer.Typer(
     name="trader",
@@ -46,6 +47,7 @@ cli.command()(divergence)
 cli.add_typer(build)
 cli.add_typer(strategy)
 cli.add_typer(backtests)
+cli.command(epilog=BACKTEST_EXAMPLES)(backtest)
 cli.command()(trials)
 cli.add_typer(verdict)
 cli.command(epilog="Example: trader sweep sma_cross --grid 'fast=5:30:5 slow=40:200:20' --symbols SPY")(sweep)
@@ -137,32 +139,6 @@ def tune(
         for report in reports
     )
     _end_well(any(report.tuned for report in reports))
-
-
-@cli.command(epilog="Example: trader backtest --symbols 'AAPL MSFT SPY' --days 252 --capital 100000 --html report.html")
-def backtest(
-    symbols: Symbols = None,
-    days: Annotated[int, typer.Option(min=2, help="Sessions to go back.")] = 90,
-    capital: Annotated[str, typer.Option(metavar="AMOUNT", help="Money to begin with.")] = "100000",
-    start: Annotated[str | None, typer.Option(metavar="DATE", help="First day, instead of --days.")] = None,
-    end: Annotated[str | None, typer.Option(metavar="DATE", help="Last day.")] = None,
-    html: Html = None,
-    png: Png = None,
-) -> None:
-    """Test the trading rules on past bars, with costs, beside buy-and-hold."""
-    check_folders(html, png)
-    asked = {
-        "symbols": list(read_symbols(symbols) or ()) or None,
-        "days": days,
-        "initial_capital": str(read_amount(capital)),
-        "start": start and str(read_date(start)),
-        "end": end and str(read_date(end)),
-    }
-    with services() as held, _bar("backtest") as show:
-        result = held.backtests.run({name: value for name, value in asked.items() if value is not None}, progress=show)
-        stored = plain(held.database.backtest(result["backtest_id"]))
-    print_figures(stored)
-    write_reports(stored, html=html, png=png)
 
 
 @cli.command()

@@ -160,6 +160,7 @@ def build(settings: Settings) -> Services:
         history=lambda symbols: {s: bars for s, bars in alpaca.training_bars(symbols)[0].items() if len(bars)},
         calendar=alpaca.calendar,
         verdicts=verdicts,
+        strategies=StrategyService(settings.strategies_dir),
     )
     return Services(
         settings=settings,

@@ -16,9 +16,10 @@ import numpy as np
 
 from app.backtest.bar_tape import BarTape
 from app.backtest.driver import Plan, Run, SessionResult, first_risk
-from app.backtest.portfolio_loop import Tapes, Traded, trade
+from app.backtest.portfolio_loop import LEG, Tapes, Traded, trade
 from app.backtest.portfolio_terms import costs_of, steps_of
-from app.backtest.trades import RoundTrips
+from app.backtest.trades import RoundTrips, slippage_of
+from app.backtest.venue import leg_id
 from app.domain.bar import Floats
 from app.domain.errors import InvalidInput
 from app.domain.order import Fill, Purpose, Side
@@ -30,7 +31,7 @@ from app.engine.costs import UNLIMITED
 from app.engine.ledger import Execution
 from app.engine.rules import Venue, is_stressed_each
 
-_LASTING = sum(1 << int(cause) for cause in (Cause.VENUE_ERRORS, Cause.CONNECTIVITY))
+LASTING = sum(1 << int(cause) for cause in (Cause.VENUE_ERRORS, Cause.CONNECTIVITY))
 
 
 def unsupported(plan: Plan, tape: BarTape) -> str | None:
@@ -66,9 +67,11 @@ class Portfolio:
         for number, (bar, row, sign, units, at, _, reason) in enumerate(self.traded.fills.tolist()):
             symbol, side = symbols[int(row)], Side.BUY if sign > 0 else Side.SELL
             quantity, price = Decimal(repr(units)), Decimal(repr(at))
+            why = Reason(int(reason) % LEG).code
+            name = leg_id(f"{symbol}-{number}", why) if reason >= LEG else f"{symbol}-{number}"
             fill = Fill(
-                execution_id=f"{symbol}-{number}",
-                venue_order_id=f"{symbol}-{number}",
+                execution_id=name,
+                venue_order_id=name,
                 symbol=symbol,
                 side=side,
                 quantity=quantity,
@@ -77,16 +80,17 @@ class Portfolio:
                 commission=costs.commission(quantity, price),
             )
             purpose = Purpose.ENTRY if side is Side.BUY else Purpose.EXIT
-            yield Execution(fill=fill, client_order_id=fill.venue_order_id, purpose=purpose, reason=Reason(int(reason)).code)
+            yield Execution(fill=fill, client_order_id=name, purpose=purpose, reason=why)
 
     def run(self) -> Run:
-        """The same as the driver gives, equity rounded to float64."""
+        """The same as the driver gives, equity to a millionth."""
         trips, run = RoundTrips(), Run(plan=self.plan)
         for execution in self.executions():
             trips.book(execution)
             run.fills += 1
             run.traded_value += execution.fill.quantity * execution.fill.price
             run.commissions += execution.fill.commission
+            run.slippage += slippage_of(execution, self.plan.costs)
         run.round_trips = trips.closed
         run.sessions = self._sessions()
         run.open_positions = run.sessions[-1].positions
@@ -103,6 +107,7 @@ class Portfolio:
         found = []
         for number, hours in enumerate(self.tape.sessions):
             equity, cash, positions, state = self.traded.curve[self.tape.bars_of(number)[1] - 1].tolist()
+            equity, cash = round(equity, 6), round(cash, 6)  # float sums of cents end in noise
             found.append(
                 SessionResult(
                     closes_at=hours.closes_at,
@@ -201,11 +206,11 @@ def trade_portfolio(
     if expected.shape != tape.panel.close.shape:
         raise InvalidInput(f"expected has shape {expected.shape}, the bars {tape.panel.close.shape}")
     traded = trade(
-        _tapes(plan, market, expected, confidence),
+        tapes_of(plan, market, expected, confidence),
         tape.first,
         float(plan.capital),
         standing_numbers(first_risk(plan.capital, tape.sessions[0])),
-        Venue(0, _LASTING),
+        Venue(0, LASTING),
         steps,
         costs_of(plan.costs),
         plan.limits,
@@ -215,7 +220,8 @@ def trade_portfolio(
     return Portfolio(plan=plan, tape=tape, traded=traded)
 
 
-def _tapes(plan: Plan, market: Market, expected: Floats, confidence: Floats | None) -> Tapes:
+def tapes_of(plan: Plan, market: Market, expected: Floats, confidence: Floats | None) -> Tapes:
+    """What the loop reads; the arguments as in `trade_portfolio`."""
     tape = market.tape
     price, age = market.price_and_age
     opened, high, low, volume = market.bars

@@ -23,7 +23,8 @@ from app.risk.breakers import ACTIVE, FLATTENING, HALTED, Standing
 from app.risk.exits import BOUNDARY
 from app.risk.limits import Policy, RiskLimits
 
-_TAKE, _STOP, _HOLD = int(Reason.TAKE_PROFIT), int(Reason.STOP_LOSS), int(Reason.HOLD_POSITION)
+LEG = 100  # added to the reason of a fill that a protective leg at the venue made
+_TAKE, _STOP, _HOLD = LEG + int(Reason.TAKE_PROFIT), LEG + int(Reason.STOP_LOSS), int(Reason.HOLD_POSITION)
 _BUY_SIGNAL, _EXACT, _ENTRIES = int(Reason.BUY_SIGNAL), int(Reason.EXACT_CHECK), int(Reason.ENTRIES_TODAY)
 _PLAUSIBLE = 0.25  # as in `app.engine.decide`
 _LEAST_DISTANCE = 0.01 - 1e-9  # of protective prices from the entry, at the venue
@@ -105,7 +106,6 @@ class Traded(NamedTuple):
     holdings: Holdings
 
 
-@njit(cache=True, nogil=True)
 def trade(
     tapes: Tapes,
     first: int,
@@ -120,15 +120,42 @@ def trade(
 ) -> Traded:
     """Trade the sessions from `first` on. keep: whether the reason of every symbol at every decision is kept."""
     n_bars, n = tapes.price.shape
-    book, work = _opened(n, capital), room_for(n)
-    curve, fills, changes = np.zeros((n_bars, CURVE)), np.empty((256, FILL)), np.empty((16, 6))
+    book = _opened(n, capital)
+    curve, changes = np.zeros((n_bars, CURVE)), np.empty((2 * n_bars, 6))
+    # Each slot fills once a bar at most; rows that are never written take no memory.
+    fills = np.empty((n_bars * min(n, limits.max_positions), FILL))
     said = np.zeros((n_bars if keep else 0, n), np.int8)
+    ended, baseline, changed = _run(
+        tapes, first, capital, standing, venue, steps, costs, limits, policy, book, room_for(n), curve, fills, changes, said
+    )
+    found = fills[: book.counts[_FILLS]].copy()
+    return Traded(found, curve, said, changes[:changed].copy(), book.counts, book.reasons, ended, baseline, book.holdings)
+
+
+# Without reference counts: they cost ten times what the loop itself does. It therefore makes no array and returns none.
+@njit(cache=True, nogil=True, _nrt=False)
+def _run(
+    tapes: Tapes,
+    first: int,
+    capital: float,
+    standing: Standing,
+    venue: Venue,
+    steps: Steps,
+    costs: Costs,
+    limits: RiskLimits,
+    policy: Policy,
+    book: Book,
+    work: Work,
+    curve: Floats,
+    fills: Floats,
+    changes: Floats,
+    said: npt.NDArray[np.int8],
+) -> tuple[Standing, float, int]:
+    """(standing at the end, baseline of the daily loss, rows of `changes`)."""
     baseline, baseline_session, previous, changed = capital, first, capital, 0
     for session in range(first, len(tapes.closes_at)):
         _new_day(book)
         for t in range(tapes.edges[session], tapes.edges[session + 1]):
-            if book.counts[_FILLS] + n > len(fills):
-                fills = _longer(fills, n)
             _match(t, tapes, book, work, fills, costs, steps)
             last = t + 1 == tapes.edges[session + 1]
             at_close = tapes.known_at[t] >= tapes.closes_at[session]
@@ -140,25 +167,21 @@ def trade(
                 standing = _calm(standing)
             before = standing
             standing, measures = _decide(t, session, tapes, book, work, before, equity, baseline, venue, steps, limits, policy)
-            if changed + 2 > len(changes):
-                changes = _longer(changes, 2)
             changed = _note(t, before, standing, measures, changes, changed)
             changed = _disable(t, book, work, changes, changed)
-            if keep:
-                for i in range(n):
+            if len(said) > 0:
+                for i in range(len(work.reason)):
                     said[t, i] = work.reason[i]
             if last and not at_close:
                 _expire(book, work)
             curve[t, 0], curve[t, 1], curve[t, 2], curve[t, 3] = equity, book.cash[0], _held(book, work), standing.state
         previous = curve[tapes.edges[session + 1] - 1, 0]
-    found = fills[: book.counts[_FILLS]].copy()
-    return Traded(found, curve, said, changes[:changed].copy(), book.counts, book.reasons, standing, baseline, book.holdings)
+    return standing, baseline, changed
 
 
-@njit(cache=True)
 def _opened(n: int, capital: float) -> Book:
-    z, k = np.zeros((17, n)), np.zeros((9, n), np.int64)
-    holdings = Holdings(z[0], z[1], z[2], z[3], z[4], z[5], z[6], z[7], z[8], z[9], z[10], z[11])
+    z, k = np.zeros((16, n)), np.zeros((9, n), np.int64)
+    holdings = Holdings(*z[:12])
     resting = Resting(z[12], z[13], z[14], k[0], k[1], k[2], k[3], k[4], k[5], k[6], z[15], k[7])
     cash = np.full(1, capital)
     return Book(cash, np.zeros(COUNTS, np.int64), np.zeros(REASONS, np.int64), k[8], holdings, resting)
@@ -170,13 +193,6 @@ def _new_day(book: Book) -> None:
     for i in book.today[: book.counts[_TODAY]]:
         book.holdings.entries_today[i], book.holdings.exits_today[i] = 0.0, 0.0
     book.counts[_TODAY] = 0
-
-
-@njit(cache=True)
-def _longer(rows: Floats, least: int) -> Floats:
-    made = np.empty((2 * len(rows) + least, rows.shape[1]))
-    made[: len(rows)] = rows
-    return made
 
 
 @njit(cache=True)

@@ -10,9 +10,9 @@ import numpy as np
 from app.backtest.benchmark import buy_and_hold
 from app.backtest.driver import Grain, Plan, Run
 from app.backtest.outcome import Outcome
+from app.backtest.tape import Hours
 from app.domain.bar import BarSeries
 from app.domain.panel import align
-from app.runtime.calendar import Session
 from app.services.backtest_request import BacktestRequest
 from app.services.backtest_result import result_of
 from app.services.walk_forward import WINDOW_SESSIONS
@@ -21,9 +21,16 @@ INDEX = "SPY"
 
 
 def report(
-    request: BacktestRequest, run: Run, *, bars: Mapping[str, BarSeries], index: BarSeries | None, sessions: Sequence[Session]
+    request: BacktestRequest,
+    run: Run,
+    *,
+    bars: Mapping[str, BarSeries],
+    index: BarSeries | None,
+    sessions: Sequence[Hours],
+    engine: str | None = None,
 ) -> dict[str, Any]:
-    """The answer to a backtest request. Money in US dollars, fractions as fractions; None where the data cannot tell."""
+    """The answer to a backtest request. Money in US dollars, fractions as fractions; None where the data cannot tell. engine:
+    which loop ran a strategy of rules; None: it was the models."""
     closes = [int(session.closes_at.timestamp()) for session in sessions]
     cost = float(request.slippage_bps + request.commission_bps) / 10_000
     outcome = outcome_of(
@@ -37,7 +44,7 @@ def report(
     result = result_of(
         outcome,
         bars=bars,
-        assumptions=_assumptions(request, run),
+        assumptions=_assumptions(request, run) | ({} if engine is None else _on_bars(request, run, engine)),
         dataset=align(bars).digest(),
         points={"trading_state": [session.trading_state.name for session in run.sessions]},
     )
@@ -94,10 +101,28 @@ def _assumptions(request: BacktestRequest, run: Run) -> dict[str, Any]:
             "stops and limits are plausible, not real, and whatever real minutes hold beyond a random walk is missing."
         ),
         "slippage_bps": float(request.slippage_bps),
+        "half_spread_bps": float(request.half_spread_bps),
+        "impact_bps": float(request.impact_bps),
+        "participation": None if request.participation is None else float(request.participation),
         "commission_bps": float(request.commission_bps),
         "commission_per_share": float(request.commission_per_share),
         "minimum_commission": float(request.minimum_commission),
         "fills": "whole orders, after the decision, never at a price it saw; both legs touched in a minute: the stop",
         "left_out": "dividends, interest on cash, market impact, taxes, symbols that stopped trading",
         "benchmark": "equal parts bought at the first open, held to the last close, the same slippage and commission_bps once",
+    }
+
+
+def _on_bars(request: BacktestRequest, run: Run, engine: str) -> dict[str, Any]:
+    """What is otherwise where a strategy of rules was tested."""
+    return {
+        "strategy": run.plan.strategy,
+        "parameters": dict(request.parameters),
+        "timeframe": request.timeframe,
+        "engine": engine,
+        "grain": "bar",
+        "decisions": f"when a {request.timeframe} bar is complete; an entry not filled in the next bar is cancelled",
+        "models": "none",
+        "prices_within_a_day": "bars as they are; nothing is invented inside a bar",
+        "fills": "in later bars than the decision's; of two levels touched in one bar the stop counts first",
     }

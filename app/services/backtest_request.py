@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from app.backtest.driver import Grain
 from app.config import is_symbol
 from app.domain.errors import InvalidInput
+from app.engine.costs import CostModel, Liquidity
 
 MAX_DAYS = 2520
+Timeframe = Literal["1Min", "5Min", "15Min", "30Min", "1Hour", "1Day"]
 Bps = Annotated[Decimal, Field(ge=0, le=1000, allow_inf_nan=False)]
 
 
@@ -34,7 +36,11 @@ class Exits(BaseModel):
 class BacktestRequest(BaseModel):
     """symbols: empty for the watch list. days: sessions back from the newest stored bar, or else start and end (New York
     dates, inclusive). initial_capital: US dollars. models: retrain walks forward; stored uses today's models and is refused
-    when any of them knows data of the span. exits: the exit policy, where it is to be another than that of the settings."""
+    when any of them knows data of the span. exits: the exit policy, where it is to be another than that of the settings.
+
+    strategy: a rule strategy by name instead of the models, with its parameters; it decides when a bar of the timeframe is
+    complete, on bars as they are. half_spread_bps and impact_bps: see `CostModel`. participation: the largest share of a bar's
+    volume that an order takes; None: orders fill whole."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,8 +55,31 @@ class BacktestRequest(BaseModel):
     commission_bps: Bps = Decimal(0)
     commission_per_share: Annotated[Decimal, Field(ge=0, le=100, allow_inf_nan=False)] = Decimal(0)
     minimum_commission: Annotated[Decimal, Field(ge=0, le=100, allow_inf_nan=False)] = Decimal(0)
+    half_spread_bps: Bps = Decimal(0)
+    impact_bps: Bps = Decimal(0)
+    participation: Annotated[Decimal, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     exits: Exits = Exits()
     models: Literal["retrain", "stored"] = "retrain"
+    strategy: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    parameters: dict[str, float] = Field(default_factory=dict, max_length=64)
+    timeframe: Timeframe = "1Day"
+
+    @property
+    def costs(self) -> CostModel:
+        """What fills cost."""
+        return CostModel(
+            slippage_bps=self.slippage_bps,
+            half_spread_bps=self.half_spread_bps,
+            impact_bps=self.impact_bps,
+            commission_bps=self.commission_bps,
+            commission_per_share=self.commission_per_share,
+            minimum_commission=self.minimum_commission,
+        )
+
+    @property
+    def liquidity(self) -> Liquidity:
+        """How much of a bar one order gets."""
+        return Liquidity(participation=self.participation, seed=self.seed)
 
     @field_validator("symbols", mode="before")
     @classmethod
@@ -69,6 +98,8 @@ class BacktestRequest(BaseModel):
     def _check_span(self) -> Self:
         if self.start and self.end and self.start >= self.end:
             raise ValueError(f"start {self.start} is not before end {self.end}; swap or widen them")
+        if self.strategy is None and (self.parameters or self.timeframe != "1Day"):
+            raise ValueError("parameters and a timeframe belong to a strategy; name one (trader strategy list tells which)")
         return self
 
 

@@ -7,26 +7,31 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any, Protocol
 
+import numpy as np
 import structlog
 
+from app.backtest.bar_tape import continuous_days
 from app.backtest.driver import Plan, Run, run
-from app.backtest.tape import DailyTape
+from app.backtest.tape import DailyTape, Hours
 from app.backtest.verdict import COST_MULTIPLES
 from app.domain.bar import DAILY, BarSeries
 from app.domain.errors import InvalidInput
 from app.domain.forecast import Forecaster
 from app.domain.verdict import Judged
-from app.engine.costs import CostModel
+from app.engine.costs import UNLIMITED, CostModel
 from app.learning.model import ParamStore
 from app.learning.training import MINIMUM_BARS
 from app.risk.limits import Policy, RiskLimits
-from app.runtime.calendar import Session, TradingCalendar, new_york_calendar, session_day
+from app.runtime.calendar import TradingCalendar, new_york_calendar, session_day
 from app.services.ai_service import ModelStatus
 from app.services.backtest_report import INDEX, outcome_of, report
 from app.services.backtest_request import BacktestRequest, parse_request
 from app.services.outcome_verdict import judged_result
+from app.services.strategy_backtest import StrategyBacktest
+from app.services.strategy_service import Chosen, StrategyService
 from app.services.verdict_service import VerdictService, verdict_fields
 from app.services.walk_forward import OncePerSession, Progress, walk_forward
+from app.strategies.catalog import MODEL_DRIVEN
 
 log = structlog.get_logger()
 History = Callable[[Sequence[str]], Mapping[str, BarSeries]]
@@ -55,16 +60,19 @@ class StoredModels(Forecaster, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """bars: of the universe. index: of SPY, None when there are none."""
+    """bars: of the universe. index: of SPY, None when there are none. chosen, tested: of a strategy of rules."""
 
     bars: dict[str, BarSeries]
     index: BarSeries | None
-    sessions: list[Session]
+    sessions: Sequence[Hours]
+    chosen: Chosen | None = None
+    tested: StrategyBacktest | None = None
 
 
 class BacktestService:
     """Backtests through the one decision. history: fetches daily bars of symbols that the database lacks; the database's
-    own win where they reach further back. verdicts: judges every result; None: none is judged."""
+    own win where they reach further back. verdicts: judges every result; None: none is judged. strategies: finds those of
+    rules; None: there are only the models."""
 
     def __init__(
         self,
@@ -80,6 +88,7 @@ class BacktestService:
         calendar: Callable[[], TradingCalendar] = new_york_calendar,
         workers: int | None = None,
         verdicts: VerdictService | None = None,
+        strategies: StrategyService | None = None,
     ) -> None:
         self._database = database
         self._models = models
@@ -92,6 +101,7 @@ class BacktestService:
         self._calendar = calendar
         self._workers = workers
         self._verdicts = verdicts
+        self._strategies = strategies
 
     def run(
         self, params: BacktestRequest | dict[str, Any], progress: Progress = lambda _done, _total, _message: None
@@ -103,6 +113,8 @@ class BacktestService:
         """
         request = parse_request(params)
         symbols = request.symbols or self._watchlist
+        if request.strategy is not None:
+            return self._run_strategy(request, request.strategy, symbols, progress)
         span = self._span(request, symbols)
         # Forecasting takes about as long for one symbol as the driver for a few sessions: one scale for both.
         passes = 1 if self._verdicts is None else 1 + len(COST_MULTIPLES)
@@ -118,26 +130,78 @@ class BacktestService:
 
         return self._answer(request, span, simulate(self._plan(request, symbols)), simulate)
 
-    def _plan(self, request: BacktestRequest, symbols: Sequence[str]) -> Plan:
-        exits = self._policy.exits._replace(**request.exits.model_dump(exclude_none=True))
+    def _run_strategy(self, request: BacktestRequest, name: str, symbols: Sequence[str], progress: Progress) -> dict[str, Any]:
+        if self._strategies is None:
+            raise InvalidInput("only the models can be tested here; leave out strategy", code="strategy_unknown")
+        chosen = self._strategies.choose(name, request.parameters)
+        bars = self._stored(symbols, request.timeframe)
+        covered, start = self._covered(request, symbols, bars)
+        days = None if request.timeframe == DAILY else self._database.bars(symbols, DAILY)
+        tested = StrategyBacktest(chosen, bars, covered, start=start, days=days if days and len(days) == len(bars) else None)
+        index = self._bars([INDEX], needed=()).get(INDEX) if INDEX not in bars else bars[INDEX]
+        span = _Span(bars, index, tested.sessions, chosen, tested)
+        total, finished = len(span.sessions) * (1 if self._verdicts is None else 1 + len(COST_MULTIPLES)), 0
+
+        def simulate(plan: Plan) -> Run:
+            nonlocal finished
+            ended = tested.simulate(plan, lambda done, _, day: progress(finished + done, total, day))
+            finished += len(span.sessions)
+            return ended
+
+        return self._answer(request, span, simulate(self._plan(request, symbols, chosen)), simulate)
+
+    def _stored(self, symbols: Sequence[str], timeframe: str) -> dict[str, BarSeries]:
+        """Bars of every symbol. Raises InvalidInput naming those without any."""
+        found = self._bars(symbols, needed=()) if timeframe == DAILY else self._database.bars(symbols, timeframe)
+        unknown = [symbol for symbol in symbols if symbol not in found or not len(found[symbol])]
+        if unknown:
+            raise InvalidInput(
+                f"there are no {timeframe} bars of {_names(unknown)}; check the spelling, or collect their bars first",
+                code="unknown_symbol",
+                symbols=unknown,
+            )
+        return {symbol: found[symbol] for symbol in symbols}
+
+    def _covered(
+        self, request: BacktestRequest, symbols: Sequence[str], bars: Mapping[str, BarSeries]
+    ) -> tuple[Sequence[Hours], date]:
+        """All sessions up to the last one traded, and the first day traded. Pairs such as BTC/USDT trade around the clock."""
+        pairs = [symbol for symbol in symbols if "/" in symbol]
+        if not pairs:
+            traded = self._sessions(request, bars)
+            first = _day(min(int(series.known_at[0]) for series in bars.values()))
+            return self._calendar().between(first, traded[-1].day), traded[0].day
+        if len(pairs) < len(symbols):
+            raise InvalidInput(f"{_names(pairs)} trade around the clock, the others in sessions; test them apart")
+        known_at = np.unique(np.concatenate([series.known_at for series in bars.values()]))
+        days = [day for day in continuous_days(known_at) if request.end is None or day.day <= request.end]
+        wanted = [day for day in days if request.start is None or day.day >= request.start]
+        wanted = wanted if request.start else wanted[-request.days :]
+        if len(wanted) < (2 if request.start else request.days):
+            raise InvalidInput(
+                f"only {len(wanted)} days have bars; ask for fewer days, or choose a span inside the bars", code="too_few_bars"
+            )
+        return days, wanted[0].day
+
+    def _plan(self, request: BacktestRequest, symbols: Sequence[str], chosen: Chosen | None = None) -> Plan:
+        limits, policy = (self._limits, self._policy) if chosen is None else chosen.rules(self._limits, self._policy)
+        exits = policy.exits._replace(**request.exits.model_dump(exclude_none=True))
         fractions = request.exits.model_dump(exclude_none=True, include={"stop_loss_fraction", "take_profit_fraction"})
         return Plan(
             symbols=tuple(symbols),
             capital=request.initial_capital,
-            limits=self._limits._replace(**fractions),
-            policy=self._policy._replace(exits=exits),
-            costs=CostModel(
-                slippage_bps=request.slippage_bps,
-                commission_bps=request.commission_bps,
-                commission_per_share=request.commission_per_share,
-                minimum_commission=request.minimum_commission,
-            ),
+            limits=limits._replace(**fractions),
+            policy=policy._replace(exits=exits),
+            costs=request.costs,
+            liquidity=request.liquidity if request.participation is not None else UNLIMITED,
             grain=request.grain,
             cycle_seconds=self._cycle_seconds,
+            strategy=MODEL_DRIVEN if chosen is None else chosen.strategy.name,
         )
 
     def _answer(self, request: BacktestRequest, span: _Span, result: Run, simulate: Callable[[Plan], Run]) -> dict[str, Any]:
-        answer = report(request, result, bars=span.bars, index=span.index, sessions=span.sessions)
+        engine = None if span.tested is None else span.tested.engine(result.plan)
+        answer = report(request, result, bars=span.bars, index=span.index, sessions=span.sessions, engine=engine)
         asked = request.model_dump(mode="json") | {"symbols": list(span.bars)}
         judged = None if self._verdicts is None else self._judge(self._verdicts, request, span, result, simulate)
         if judged is not None:
@@ -162,7 +226,7 @@ class BacktestService:
                 outcome_of(result, starts_at=int(span.sessions[0].opens_at.timestamp()), benchmarks={}),
                 bars=span.bars,
                 strategy=plan.strategy,
-                values={},
+                values={} if span.chosen is None else dict(span.chosen.values),
                 setup={"engine": "driver"} | request.model_dump(mode="json", exclude=_DATA) | rules,
                 costs=plan.costs,
                 rerun=total_return,
@@ -218,7 +282,7 @@ class BacktestService:
                     found[symbol] = series
         return found
 
-    def _sessions(self, request: BacktestRequest, bars: Mapping[str, BarSeries]) -> list[Session]:
+    def _sessions(self, request: BacktestRequest, bars: Mapping[str, BarSeries]) -> Sequence[Hours]:
         first = _day(min(int(series.known_at[0]) for series in bars.values()))
         last = _day(max(int(series.known_at[-1]) for series in bars.values()))
         covered = self._calendar().between(max(first, request.start or first), min(last, request.end or last))

@@ -31,6 +31,7 @@ COSTS = CostModel(
     commission_per_share=Decimal("0.005"),
     minimum_commission=Decimal(1),
 )
+pytestmark = pytest.mark.timeout(900)  # the first run compiles the loop, which a busy machine takes minutes for
 CALM = RiskLimits()
 LOOSE = RiskLimits(
     max_positions=20, max_position_fraction=0.3, max_daily_loss_fraction=0.5, flatten_daily_loss_fraction=0.6,
@@ -81,11 +82,21 @@ def assert_same(driven: Run, seen: Seen, compiled: Portfolio) -> None:
     last = seen.reasons and driven.fills - len(seen.fills)  # fills after the last decision were not shown
     assert Counter(map(key, seen.fills)) <= Counter(ours) and len(ours) - len(seen.fills) == last
     again = compiled.run()
+    assert float(driven.slippage) == pytest.approx(float(again.slippage), rel=1e-12)  # summed in another order within a bar
     for one, other in zip(driven.sessions, again.sessions, strict=True):
         assert float(one.equity) == pytest.approx(float(other.equity), rel=1e-9)
         assert (one.closes_at, one.positions, one.trading_state) == (other.closes_at, other.positions, other.trading_state)
         assert float(one.positions_value) == pytest.approx(float(other.positions_value), abs=1e-3)
-    for name in ("fills", "traded_value", "commissions", "open_positions", "decisions", "orders", "refused", "reasons"):
+    for name in (
+        "fills",
+        "traded_value",
+        "commissions",
+        "open_positions",
+        "decisions",
+        "orders",
+        "refused",
+        "reasons",
+    ):
         assert getattr(driven, name) == getattr(again, name), name
     assert sorted(driven.round_trips, key=str) == sorted(again.round_trips, key=str)
     assert driven.risk and again.risk
