@@ -30,7 +30,7 @@ PRICE_TOLERANCE = 1e-9  # relative
 
 
 def bars_of(path: Path, symbol: str) -> dict[str, np.ndarray]:
-    """One symbol's bars of a file, oldest first; the longest run without a break of a day, for bars within the day."""
+    """One symbol's bars of a file, oldest first."""
     frame = pd.read_parquet(path)
     frame = frame[frame["symbol"] == symbol]
     time = frame["timestamp"].to_numpy("datetime64[ns]").astype(np.int64)

@@ -42,9 +42,10 @@ def year_of(known_at: Seconds, *, continuous: bool | None = None) -> Year:
     """
     if len(known_at) < 2:
         return STOCK_YEAR
-    day = (known_at - 1) // SECONDS_PER_DAY
-    ends = _ends(day)
-    days, counts = day[ends], np.diff(ends, prepend=-1)
+    first, last = ((int(at) - 1) // SECONDS_PER_DAY for at in (known_at[0], known_at[-1]))
+    midnights = np.arange(first, last + 2) * SECONDS_PER_DAY
+    on_each = np.diff(np.searchsorted(known_at, midnights, side="right"))
+    days, counts = first + np.flatnonzero(on_each), on_each[on_each > 0]
     distance = float(np.median(np.diff(days))) if len(days) > 1 else 1.0
     if distance >= _SPARSE_DAYS:
         return Year(periods=365.25 / distance, text=f"365.25 days, one period in {distance:g}")

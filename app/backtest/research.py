@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -137,7 +138,7 @@ def instrument(panel: Panel, row: int = 0) -> Instrument:
     """Symbol `row` of a panel, without the bars that lack a price above zero. Raises InvalidInput where none is left."""
     rows = [getattr(panel, name)[row] for name in PRICES]
     if len(panel) and all(prices.min() > 0.0 and prices.max() < np.inf for prices in rows[:4]):  # not where one is NaN
-        place, known_at = np.arange(len(panel)), panel.known_at
+        place, known_at = _every(len(panel)), panel.known_at
     else:
         place = np.flatnonzero(np.all([(prices > 0.0) & (prices < np.inf) for prices in rows[:4]], axis=0))
         if not len(place):
@@ -147,6 +148,14 @@ def instrument(panel: Panel, row: int = 0) -> Instrument:
     opened, high, low, close, volume = (np.require(one, np.float64, ["C", "W"]) for one in rows)
     bars = Bars(opened, high, low, close, volume, close.view(np.int64))
     return Instrument(panel.symbols[row], bars, place, known_at, year_of(known_at), len(panel))
+
+
+@lru_cache(maxsize=4)
+def _every(count: int) -> Integers:
+    """0 to count - 1; kept, because fresh memory costs more than the numbers in it."""
+    every = np.arange(count)
+    every.setflags(write=False)
+    return every
 
 
 def simulate(strategy: Strategy, panel: Panel, values: Values, setup: Setup, *, curve: bool = True) -> Run:

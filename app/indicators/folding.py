@@ -7,7 +7,7 @@ from numba import njit
 
 from app.domain.bar import Floats
 
-_TILE = 4_096  # windows at a time, or more where the windows are longer
+_TILE = 1_024  # windows at a time, or more where the windows are longer
 
 
 @njit(cache=True, nogil=True)

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from app.backtest import kernel
 from app.backtest.periods import Year
-from app.backtest.research import ENDINGS, FillRule, Run, Setup, exits_of, instrument, run, summarise, votes_of
+from app.backtest.research import ENDINGS, FillRule, Run, Setup, exits_of, instrument, run, simulate, summarise, votes_of
 from app.domain.errors import InvalidInput
 from app.domain.exits import ExitPolicy
 from app.domain.panel import Panel
 from app.engine.costs import FREE, CostModel
+from app.strategies.class_strategy import Bar, class_strategy
+from app.strategies.strategy import Values
 from tests.backtest.research_reference import reference
 
 PLAIN = Setup(costs=FREE, fraction=1.0)
@@ -244,3 +246,31 @@ def test_an_exit_policy_the_kernel_cannot_do_is_refused() -> None:
 def test_no_bar_is_no_market() -> None:
     with pytest.raises(InvalidInput, match="no bar with prices"):
         instrument(flat(math.nan, 0.0))
+
+
+class Bodies:
+    """Buys a bar that closed well above its open, sells one that closed well below."""
+
+    name, parameters, exits = "bodies", (), ExitPolicy()
+
+    def on_bar(self, bar: Bar, position: float) -> float | None:
+        return 1.0 if bar.close > bar.open * 1.002 else -1.0 if bar.close < bar.open * 0.998 else 0.0
+
+    @staticmethod
+    def memory(values: Values) -> int:
+        return 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(tapes(), setups())
+def test_a_plain_class_trades_as_the_matching_rule_does(tape: tuple[Panel, np.ndarray], setup: Setup) -> None:
+    panel, _ = tape
+    body = panel.close[0] / panel.open[0]
+    if not np.isfinite(body * panel.high[0] * panel.low[0]).any():
+        return
+    log = simulate(class_strategy(Bodies), panel, {}, setup).trades
+    score = (panel.close[0] > panel.open[0] * 1.002) * 1.0 - (panel.close[0] < panel.open[0] * 0.998) * 1.0
+    expected = reference(panel, score, 0.5, setup).trades
+    assert list(zip(log.entry_bar, log.exit_bar, strict=True)) == [(one.entry, one.exit) for one in expected]
+    for name in ("quantity", "entry_price", "exit_price"):
+        assert getattr(log, name) == pytest.approx([getattr(one, name) for one in expected], rel=1e-12, nan_ok=True)
