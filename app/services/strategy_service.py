@@ -6,21 +6,21 @@ A file is run only when its strategy is named; nothing in the directory is run f
 from __future__ import annotations
 
 import importlib.util
+import keyword
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 
-from app.domain.errors import Conflict, InvalidInput, NotFound
+from app.domain.errors import Conflict, InvalidInput
 from app.domain.forecast import Forecaster
 from app.engine.strategy_rules import strategy_limits, strategy_policy
 from app.risk.limits import Policy, RiskLimits
 from app.services import strategy_templates
-from app.strategies.catalog import CATALOG, MODEL_DRIVEN
+from app.strategies.catalog import CATALOG, MODEL_DRIVEN, find
 from app.strategies.forecaster import StrategyForecaster
 from app.strategies.forecasts import Hybrid
 from app.strategies.laws import broken_laws
@@ -70,17 +70,8 @@ class StrategyService:
     def find(self, name: str) -> Strategy:
         """The strategy of that name, a user's own run from its file. Raises NotFound naming those near it, InvalidInput naming
         the file and the line that is wrong."""
-        if name in CATALOG:
-            return CATALOG[name]
-        if name == MODEL_DRIVEN:
-            raise NotFound(f"{name} trades on the models' forecasts and has no rule on bars", code="strategy_unknown")
-        if name in self.own():
-            return load(self._directory / f"{name}.py")
-        known = [*CATALOG, *self.own()]
-        near = get_close_matches(name, known, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
-        place = f"{self._directory}/ holds no {name}.py" if name.isidentifier() else "a name has letters, digits and _ only"
-        raise NotFound(f"no strategy is called {name!r} ({place}); {hint}", code="strategy_unknown")
+        own = self.own()
+        return load(self._directory / f"{name}.py") if name in own and name not in CATALOG else find(name, own)
 
     def choose(self, name: str, given: Values) -> Chosen:
         """A strategy to trade with. Raises InvalidInput as well for wrong parameters, and for a user's own that looks ahead or
@@ -100,6 +91,8 @@ class StrategyService:
         when it is taken; nothing is overwritten."""
         if not (name.isidentifier() and name.isascii() and name == name.lower()) or name.startswith(("test_", "_")):
             raise InvalidInput(f"{name!r} cannot be a strategy's name: use small letters, digits and _, a letter first")
+        if keyword.iskeyword(name) or importlib.util.find_spec(name) is not None:
+            raise InvalidInput(f"{name} is a word or module of Python, so its test could not import it; choose another name")
         if name in CATALOG or name == MODEL_DRIVEN:
             raise Conflict(f"{name} is a strategy of the product; choose another name")
         path, test = self._directory / f"{name}.py", self._directory / f"test_{name}.py"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 from app.domain.errors import NotFound
@@ -35,12 +36,13 @@ _STRATEGIES: tuple[Strategy, ...] = (
 CATALOG: dict[str, Strategy] = {strategy.name: strategy for strategy in _STRATEGIES}
 
 
-def find(name: str) -> Strategy:
-    """The strategy of that name. Raises NotFound naming those near it."""
+def find(name: str, others: Sequence[str] = ()) -> Strategy:
+    """The strategy of that name. Raises NotFound naming those near it. others: names that could have been meant as well."""
     if name in CATALOG:
         return CATALOG[name]
     if name == MODEL_DRIVEN:
         raise NotFound(f"{name} trades on the models' forecasts and has no rule on bars", code="strategy_unknown")
-    near = get_close_matches(name, CATALOG, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(CATALOG)}"
+    known = [*CATALOG, *others]
+    near = get_close_matches(name, known, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
     raise NotFound(f"no strategy is called {name!r}; {hint}", code="strategy_unknown")

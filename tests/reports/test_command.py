@@ -117,7 +117,8 @@ def test_a_new_backtest_is_shown_and_written(
     def services() -> Iterator[Any]:
         yield SimpleNamespace(database=ledger, backtests=Backtests())
 
-    monkeypatch.setattr("app.cli.services", services)
+    command = next(c.callback for c in cli.registered_commands if c.callback and c.callback.__name__ == "backtest")
+    monkeypatch.setattr(f"{command.__module__}.services", services)
     html = tmp_path / "report.html"
     ran = CliRunner().invoke(cli, ["backtest", "--days", "30", "--html", str(html)])
     assert ran.exit_code == 0 and "WARN: The evidence is not enough" in ran.stdout and "12 closed trades" in ran.stdout
