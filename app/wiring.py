@@ -225,7 +225,7 @@ def _research(
     )
     searches: dict[str, Any] = {"bench": bench, "clock": clock, "save": database.save_optimizer_results}
     kinds: dict[str, Callable[[Mapping[str, Any]], Job]] = {
-        "sweep": lambda request: SweepJob(request, threads=settings.opt_threads, **searches),
+        "sweep": lambda request: SweepJob(request, threads=settings.opt_threads, judge=verdicts, **searches),
         "optimize": lambda request: OptimizeJob(request, storage=journal, **searches),
         "walk_forward": lambda request: open_job(request, windows, params),
     }

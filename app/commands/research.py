@@ -327,6 +327,8 @@ def _tell_search(result: Mapping[str, Any]) -> None:
         soft_wrap=True,
     )
     out.print(f"fills: {result['assumptions']['fills']}", soft_wrap=True)
+    if result.get("verdict"):
+        print_verdict(result["verdict"])
 
 
 def _tell_walk_forward(result: Mapping[str, Any]) -> None:

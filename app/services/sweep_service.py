@@ -10,20 +10,32 @@ from app.backtest.research import FillRule
 from app.domain.errors import InvalidInput
 from app.domain.ports import Clock
 from app.services.research import Plain, Progress
-from app.services.research_bench import ResearchBench, each, grid_sets, setup_of
+from app.services.research_bench import ResearchBench, each, first_judged, grid_sets, setup_of
 from app.services.research_request import ResearchRequest, SweepRequest, parse
 from app.services.selection import days_of, parts_of, select
+from app.services.sweep_verdict import sweep_result
+from app.services.verdict_service import VerdictService, verdict_fields
 
 KIND = "sweep"
 _CHUNKS, _LEAST_SETS = 32, 50  # sets that share a line or a column are done together
 
 
 class SweepJob:
-    """A sweep made ready; see `app.services.research.Job`. save: keeps the rows of results of a run."""
+    """A sweep made ready; see `app.services.research.Job`. save: keeps the rows of results of a run.
+    judge: gives the verdict on what was chosen; None: there is none."""
 
-    def __init__(self, request: Plain, *, bench: ResearchBench, clock: Clock, save: Any, threads: int = 1) -> None:
+    def __init__(
+        self,
+        request: Plain,
+        *,
+        bench: ResearchBench,
+        clock: Clock,
+        save: Any,
+        threads: int = 1,
+        judge: VerdictService | None = None,
+    ) -> None:
         asked = parse(SweepRequest, request)
-        self._bench, self._clock, self._save, self._threads = bench, clock, save, threads
+        self._bench, self._clock, self._save, self._threads, self._judge = bench, clock, save, threads, judge
         self._strategy = bench.find(asked.strategy)
         self._sets = grid_sets(self._strategy, asked.grid, asked.values)
         self._asked, self._panel = bench.panel(asked)
@@ -61,14 +73,32 @@ class SweepJob:
         selection = select(self._bench, self._strategy, self._panel, self._asked, tried, source=KIND, progress=progress)
         self._save(run_id, selection.rows(run_id, self._asked.strategy, self._clock.now()))
         top = max(tried, key=lambda row: (row[1].trades > 0, row[1].sharpe))[0]
+        verdict = None if self._judge is None else self._judged(self._judge, selection.ranked[0][0], run_id, progress)
         return selection.result() | {
             "strategy": self._asked.strategy,
+            "verdict": verdict,
             "dataset": self.dataset,
             "parts": days_of(self._panel, self._spans),
             "trials": {"evaluated": len(tried), "counted_on_these_bars": self._bench.counted(self._panel)},
             "heat_map": heat_map(tried, self._axes, top),
             "assumptions": assumptions(self._asked),
         }
+
+    def _judged(self, judge: VerdictService, chosen: Mapping[str, float], run_id: str, progress: Progress) -> Plain:
+        """The verdict on the chosen set over all of the bars, among every set that it was chosen from."""
+        result = sweep_result(
+            self._strategy,
+            self._panel,
+            self._sets,
+            chosen,
+            setup_of(self._asked),
+            start=first_judged(self._panel, self._asked),
+            threads=self._threads,
+            progress=progress,
+        )
+        judged = judge.judge(result)
+        judge.keep(judged, run_id)
+        return verdict_fields(judged)
 
 
 def axes_of(request: SweepRequest) -> tuple[str, ...]:

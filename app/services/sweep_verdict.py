@@ -28,28 +28,31 @@ def sweep_result(
     chosen: Values,
     setup: Setup,
     *,
+    start: int = 0,
+    threads: int = 1,
     source: str = "sweep",
     seed: int = 7,
     progress: Progress = lambda _done, _total, _message: None,
 ) -> Result:
-    """What came of `chosen` on `panel`, ready to be judged among `sets`, those it was chosen from, each of which is run again.
+    """What came of `chosen` from bar `start` of `panel` on, ready to be judged among `sets`, those it was chosen from, each of
+    which is run again. The bars before only feed the columns.
 
     sets: complete and checked. With more than MOST_SETS the tests of the whole choice are left out, and the verdict says so.
-    progress comes after each set; what it raises ends the work."""
+    progress comes after every few sets; what it raises ends the work."""
     among = [*sets] if len(sets) <= MOST_SETS else []
     if dict(chosen) not in [dict(values) for values in among]:
         among.append(chosen)
     stop = len(panel) - 1
-    found = evaluate(strategy, panel, among, setup, start=0, stop=stop, progress=progress)
+    found = evaluate(strategy, panel, among, setup, start=start, stop=stop, threads=threads, progress=progress)
     own = next(number for number, values in enumerate(among) if dict(values) == dict(chosen))
 
     def rerun(multiple: int) -> float:
         dearer = replace(setup, costs=times(setup.costs, multiple))
-        return float(np.prod(1.0 + evaluate(strategy, panel, [chosen], dearer, start=0, stop=stop).returns[0]) - 1.0)
+        return float(np.prod(1.0 + evaluate(strategy, panel, [chosen], dearer, start=start, stop=stop).returns[0]) - 1.0)
 
     many = len(among) > 1
     return Result(
-        data_set=data_set(panel),
+        data_set=data_set(panel.slice(start, len(panel))),
         strategy=strategy.name,
         values=dict(chosen),
         setup=setup.named(),
@@ -58,8 +61,8 @@ def sweep_result(
         periods_per_year=found.year.periods,
         trades=int(found.trades[own]),
         round_trip_cost=_round_trip_cost(setup),
-        prices=panel.open,
-        stays=stays_of(strategy, panel, chosen, setup),
+        prices=panel.open[:, start:],
+        stays=stays_of(strategy, panel, chosen, setup, start=start),
         returns_of_sets=found.returns.T if many else None,
         sets=among if many else (),
         rerun=rerun if _costs(setup) > Decimal(0) else None,
@@ -67,8 +70,9 @@ def sweep_result(
     )
 
 
-def stays_of(strategy: Strategy, panel: Panel, values: Values, setup: Setup) -> list[Stay]:
-    """Its closed trades, each symbol by itself with an equal part of the capital."""
+def stays_of(strategy: Strategy, panel: Panel, values: Values, setup: Setup, *, start: int = 0) -> list[Stay]:
+    """Its closed trades on decisions from bar `start` on, which counts as bar 0; each symbol by itself with an equal part of
+    the capital."""
     exits = exits_of(strategy.exits)
     stop, target = exits["stop_loss_fraction"], exits["take_profit_fraction"]
     terms, weight = replace(setup, stop_loss_fraction=stop, take_profit_fraction=target), setup.fraction / len(panel.symbols)
@@ -78,10 +82,12 @@ def stays_of(strategy: Strategy, panel: Panel, values: Values, setup: Setup) -> 
         if not np.any(panel.close[row] > 0.0):
             continue
         market = instrument(panel, row)
-        log = run(market, votes_of(market, score[row], strategy.threshold(values)), terms, curve=False).trades
+        votes = votes_of(market, score[row], strategy.threshold(values))
+        votes[: int(np.searchsorted(market.place, start))] = 0
+        log = run(market, votes, terms, curve=False).trades
         closed = log.exit_bar >= 0
         pairs = zip(log.entry_bar[closed].tolist(), log.exit_bar[closed].tolist(), strict=True)
-        stays += [Stay(symbol=row, entered=entered, left=left, weight=weight) for entered, left in pairs]
+        stays += [Stay(symbol=row, entered=entered - start, left=left - start, weight=weight) for entered, left in pairs]
     return stays
 
 

@@ -57,18 +57,19 @@ def made(url, directory, owner=None):
     """(ResearchService, DatabaseService) with the bars stored."""
     database = DatabaseService(Database(url), WallClock())
     bench = ResearchBench(database, read_file=None, find=find, watchlist=tuple(BARS), clock=WallClock())
+    judge = VerdictService(database, TrialLedger(database), WallClock())
     windows = lambda asked: Windows(  # noqa: E731
         asked,
         bench=bench,
         store=database,
-        judge=VerdictService(database, TrialLedger(database), WallClock()),
+        judge=judge,
         limits=RiskLimits(),
         policy=Policy(),
         calendar=new_york_calendar,
     )
     common = {"bench": bench, "clock": WallClock(), "save": database.save_optimizer_results}
     kinds = {
-        "sweep": lambda request: SweepJob(request, **common),
+        "sweep": lambda request: SweepJob(request, judge=judge, **common),
         "optimize": lambda request: OptimizeJob(request, storage=study_journal(str(directory)), **common),
         "walk_forward": lambda request: open_job(request, windows, ParamFiles(directory / "params")),
     }

@@ -51,6 +51,9 @@ def test_a_sweep_tries_each_set_once_and_chooses_on_bars_it_did_not_see(service)
     assert len(sets) == 4 * 5 - 3  # fast must lie below slow
     assert counted(service.database, request) == {"train": len(sets), "validation": 5, "holdout": 1}
     assert run.result["trials"] == {"evaluated": len(sets), "counted_on_these_bars": len(sets)}
+    kept = service.database.verdict_of(run.run_id).judged
+    assert run.result["verdict"]["level"] == kept.verdict.level.value
+    assert (kept.trials, kept.values) == (len(sets), run.result["best"]["values"])
 
     spans, best = parts_of(PANEL, request), run.result["best"]
     by = {}
