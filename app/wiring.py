@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ from app.services.backtest_service import BacktestService
 from app.services.check_service import CheckService
 from app.services.collector import LiveBars
 from app.services.database_service import DatabaseService
-from app.services.divergence_service import DivergenceService
+from app.services.divergence_service import MINUTES_A_SESSION, DivergenceService, JudgedBars
 from app.services.execution import Executor
 from app.services.exit_monitor import ExitMonitor
 from app.services.exit_orders import ExitOrders
@@ -68,7 +69,7 @@ from app.storage.database import Database
 from app.storage.model_files import ModelFiles
 from app.storage.param_files import ParamFiles
 from app.storage.study_files import study_journal
-from app.strategies.catalog import MODEL_DRIVEN, find
+from app.strategies.catalog import MODEL_DRIVEN
 
 SIMULATED_REQUESTS_PER_MINUTE = 60_000  # our own exchange asks for no restraint
 
@@ -112,11 +113,12 @@ def build(settings: Settings) -> Services:
 
     chosen = chosen_strategy(settings)
     limits, policy = _rules(settings, chosen)
+    strategies = StrategyService(settings.strategies_dir)
     alpaca = _venue(settings, database, clock, chosen)
     params = ParamFiles(settings.params_dir)
     checks = CheckService(
         database,
-        find=find,
+        find=strategies.find,
         generate=lambda symbols, first, last: generate_daily(7, symbols, new_york_calendar().between(first, last)),
         watchlist=settings.watchlist,
         limits=settings.limits,
@@ -124,10 +126,11 @@ def build(settings: Settings) -> Services:
     )
     ai = AIService(ModelFiles(settings.models_dir), params, gate=checks.gate)
     forecaster: Forecaster = ScriptedForecaster(settings.forecasts_file) if settings.forecasts_file else ai
+    judge: Forecaster = chosen.forecaster(forecaster) if chosen else forecaster
     risk = _risk(settings, database, alpaca, clock, limits)
     trading = TradingService(
         venue=alpaca,
-        forecaster=chosen.forecaster(forecaster) if chosen else forecaster,
+        forecaster=judge,
         risk=risk,
         database=database,
         clock=clock,
@@ -166,7 +169,7 @@ def build(settings: Settings) -> Services:
         trading=trading,
         risk=risk,
         policy=policy,
-        strategies=StrategyService(settings.strategies_dir),
+        strategies=strategies,
         kill=KillSwitch(risk=risk, venue=alpaca),
         protection=ProtectionService(database=database, limits=limits, clock=clock, is_alive=is_alive),
         database=database,
@@ -179,7 +182,12 @@ def build(settings: Settings) -> Services:
         notifier=Notifier(settings, clock),
         audit=AuditService(database),
         checks=checks,
-        divergence=DivergenceService(database=database, venue=alpaca, forecaster=forecaster),
+        divergence=DivergenceService(
+            database=database,
+            venue=alpaca,
+            forecaster=judge,
+            judged_bars=_past_bars(settings, chosen, alpaca),
+        ),
     )
 
 
@@ -202,6 +210,7 @@ def _research(
     def read_file(path: Path, symbols: tuple[str, ...]) -> dict[str, BarSeries]:
         return load_bars(path, symbols=symbols).bars
 
+    find = StrategyService(settings.strategies_dir).find
     bench = ResearchBench(database, read_file=read_file, find=find, watchlist=settings.watchlist, clock=clock)
     journal = study_journal(settings.opt_journal or str(settings.state_dir / "studies"))
     windows = partial(
@@ -347,6 +356,18 @@ def _live_bars(settings: Settings, chosen: Chosen | None, venue: AlpacaService) 
     if chosen is None or settings.strategy_timeframe == DAILY:
         return None
     return MarketCollector(venue, timeframe=settings.strategy_timeframe, count=chosen.memory).bars
+
+
+def _past_bars(settings: Settings, chosen: Chosen | None, venue: AlpacaService) -> JudgedBars | None:
+    """What a strategy of intraday bars saw in past sessions."""
+    if chosen is None or settings.strategy_timeframe == DAILY:
+        return None
+
+    def bars(until: datetime, sessions: int) -> dict[str, BarSeries]:
+        count = chosen.memory + sessions * MINUTES_A_SESSION
+        return MarketCollector(venue, timeframe=settings.strategy_timeframe, count=count).bars(until)
+
+    return bars
 
 
 def _history_days(chosen: Chosen | None) -> int:

@@ -2,10 +2,11 @@
 
 The rule is that of `app.engine.matching`, in float64 and without ticks. A vote is known when its bar is complete. Flat and +1:
 an entry is sent; holding and -1: all of it is sold. Filled at the next open, an entry is a market order or, with a collar, a
-limit order at close * (1 + collar) that is good for the next bar alone, and an exit comes before the protective legs. Filled at
-the close, both are dealt at the close of the bar that voted: nobody can trade like that, it is there to compare with programs
-that do. The protective legs, fractions of the entry price, rest from the bar after the fill; the stop counts first when a bar
-touches both, unless it opens at or beyond the target. What takes liquidity pays slippage and impact, a limit order does not.
+limit order at close * (1 + collar) that is good for the next bar alone, whose own vote then counts for nothing, and an exit
+comes before the protective legs. Filled at the close, both are dealt at the close of the bar that voted: nobody can trade like
+that, it is there to compare with programs that do. The protective legs, fractions of the entry price, rest from the bar after
+the fill; the stop counts first when a bar touches both, unless it opens at or beyond the target. What takes liquidity pays
+slippage and impact, a limit order does not.
 
 The size is decided with the order: `fraction` of the equity over what a unit then costs at the worst (price, slippage or
 collar, commission), down to the quantity step, and never more than the cash pays at the fill. All prices are numbers above
@@ -187,7 +188,7 @@ def trade(
         cash = sums[_EQUITY]
         entry, quantity, price = _bought(bars, signal, cash, terms)
         if not quantity > 0.0:
-            since = max(entry, signal + 1)
+            since = entry
             continue
         if 0 <= settled < entry:  # in the same bar, both together are one return
             _settle(sums)
@@ -226,14 +227,18 @@ def trade(
 
 @_compiled
 def _bought(bars: Bars, signal: int, cash: float, terms: Terms) -> tuple[int, float, float]:
-    """(bar, quantity, price with slippage) of the entry that `signal` asked for; quantity 0 if there is none."""
+    """(bar, quantity, price with slippage) of the entry that `signal` asked for; quantity 0 if there is none, the bar then that
+    of the next vote that counts: an order that rests for a bar stands in the way of the one which that bar asks for."""
+    quantity = _quantity(cash, bars.close[signal], terms)
+    if not quantity > 0.0:
+        return signal + 1, 0.0, math.nan
     entry, price = _entry(bars, signal, terms)
     if entry < 0:
-        return entry, 0.0, price
-    quantity = _quantity(cash, bars.close[signal], terms)
+        return signal + 2, 0.0, math.nan
     if terms.at_close or not terms.collar > 0.0:
         price *= 1.0 + _slippage(quantity, bars.volume[entry], terms)
-    return entry, _affordable(quantity, cash, price, terms), price
+    quantity = _affordable(quantity, cash, price, terms)
+    return (entry, quantity, price) if quantity > 0.0 else (max(entry, signal + 1), 0.0, price)
 
 
 @_compiled

@@ -164,7 +164,7 @@ def _opened(n: int, capital: float) -> Book:
     return Book(cash, np.zeros(COUNTS, np.int64), np.zeros(REASONS, np.int64), k[8], holdings, resting)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _new_day(book: Book) -> None:
     """What was entered and left counts afresh."""
     for i in book.today[: book.counts[_TODAY]]:
@@ -196,7 +196,7 @@ def _calm(standing: Standing) -> Standing:
     )
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _note(t: int, before: Standing, after: Standing, measures: Measures, changes: Floats, count: int) -> int:
     """What a person is told: the state or its cause changed, or a reading is not believed for the first time."""
     doubted = measures.doubt != 0 and after.steady < STEADY and before.steady == STEADY
@@ -208,7 +208,7 @@ def _note(t: int, before: Standing, after: Standing, measures: Measures, changes
     return count + 1
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _disable(t: int, book: Book, work: Work, changes: Floats, count: int) -> int:
     """Symbols of which one more entry than a day allows was asked for are not entered again."""
     found = False
@@ -221,7 +221,7 @@ def _disable(t: int, book: Book, work: Work, changes: Floats, count: int) -> int
     return count + 1
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _equity(t: int, tapes: Tapes, book: Book, work: Work, steps: Steps) -> float:
     """Cash and holdings at the newest prices, as the venue marks them."""
     value = float(book.cash[0])
@@ -231,7 +231,7 @@ def _equity(t: int, tapes: Tapes, book: Book, work: Work, steps: Steps) -> float
     return value
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _held(book: Book, work: Work) -> int:
     count = 0
     for i in work.active[: book.counts[_ACTIVE]]:
@@ -239,7 +239,7 @@ def _held(book: Book, work: Work) -> int:
     return count
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _match(t: int, tapes: Tapes, book: Book, work: Work, fills: Floats, costs: Costs, steps: Steps) -> None:
     """Fill what bar `t` fills, in the order in which the orders were sent."""
     holdings, resting, due = book.holdings, book.resting, 0
@@ -257,7 +257,7 @@ def _match(t: int, tapes: Tapes, book: Book, work: Work, fills: Floats, costs: C
         _fill(resting.due[k], t, resting.due_price[k], resting.due_reason[k], book, work, fills, costs)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _touch(
     i: int, t: int, tapes: Tapes, holdings: Holdings, resting: Resting, costs: Costs, steps: Steps
 ) -> tuple[float, int, int]:
@@ -287,7 +287,7 @@ def _touch(
     return 0.0, 0, 0
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _fill(i: int, t: int, price: float, reason: int, book: Book, work: Work, fills: Floats, costs: Costs) -> None:
     """Book one fill; a buy for which the cash is gone is cancelled instead."""
     holdings, resting, counts = book.holdings, book.resting, book.counts
@@ -320,7 +320,7 @@ def _fill(i: int, t: int, price: float, reason: int, book: Book, work: Work, fil
     counts[_FILLS] += 1
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _reserved(book: Book, work: Work) -> float:
     """Cash that open entries hold."""
     total = 0.0
@@ -335,7 +335,7 @@ def _cancel_entry(i: int, holdings: Holdings, resting: Resting) -> None:
     holdings.pending_buy[i], holdings.pending_price[i], resting.reserved[i] = 0.0, 0.0, 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _drop(i: int, book: Book, work: Work) -> None:
     """Symbol `i` is neither held nor being bought any more."""
     count, found = book.counts[_ACTIVE], 0
@@ -347,7 +347,7 @@ def _drop(i: int, book: Book, work: Work) -> None:
     book.counts[_ACTIVE] = count - 1
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _add(i: int, book: Book, work: Work) -> None:
     """Symbol `i` is being bought; the list stays in symbol order."""
     k = book.counts[_ACTIVE]
@@ -358,14 +358,14 @@ def _add(i: int, book: Book, work: Work) -> None:
     book.counts[_ACTIVE] += 1
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _expire(book: Book, work: Work) -> None:
     """Exits are orders of the day."""
     for i in work.active[: book.counts[_ACTIVE]]:
         book.holdings.pending_exit[i] = 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _decide(
     t: int,
     session: int,
@@ -406,7 +406,7 @@ def _decide(
     return following, measures
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _remember(book: Book, work: Work) -> None:
     """What the exits remember; exits are sent, and the entries of the decision before cancelled."""
     holdings, resting, counts = book.holdings, book.resting, book.counts
@@ -429,7 +429,7 @@ def _remember(book: Book, work: Work) -> None:
         k += 1
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _enter(
     candidates: int,
     state: int,
@@ -480,7 +480,7 @@ def _first_stop(price: float, atr: float, limits: RiskLimits, policy: Policy) ->
     return max(stop, price - multiple * atr) if multiple > 0.0 and atr > 0.0 and atr < math.inf else stop
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _send_entry(i: int, quantity: float, limit: float, target: float, stop: float, book: Book, work: Work) -> None:
     """The venue takes the entry with both its legs, or refuses it."""
     holdings, resting, counts = book.holdings, book.resting, book.counts
@@ -499,7 +499,7 @@ def _send_entry(i: int, quantity: float, limit: float, target: float, stop: floa
     counts[_SEQUENCE] += 2
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _move_stops(market: Market, book: Book, work: Work, steps: Steps) -> None:
     """Move the stops at the venue that break-even or trailing has left at least a tick behind."""
     resting, counts = book.resting, book.counts

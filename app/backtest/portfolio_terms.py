@@ -83,7 +83,7 @@ def _is_power_of_ten(step: Decimal) -> bool:
     return step > 0 and Decimal(10) ** step.adjusted() == step
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _ticks_at(i: int, price: float, steps: Steps) -> float:
     """Ticks in a unit of currency at a price."""
     for k in range(steps.from_price.shape[1] - 1):
@@ -92,7 +92,7 @@ def _ticks_at(i: int, price: float, steps: Steps) -> float:
     return float(steps.per_unit[i, -1])
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def nearest(i: int, price: float, steps: Steps) -> float:
     """The price on the nearest tick, half to even."""
     per = _ticks_at(i, price, steps)
@@ -106,27 +106,27 @@ def nearest(i: int, price: float, steps: Steps) -> float:
     return float(whole / per)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def below(i: int, price: float, steps: Steps) -> float:
     """The price on the tick, never above the given one."""
     per = _ticks_at(i, price, steps)
     return float(math.floor(price * per * (1.0 + _NEAR)) / per)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def above(i: int, price: float, steps: Steps) -> float:
     """The price on the tick, never below the given one."""
     per = _ticks_at(i, price, steps)
     return float(math.ceil(price * per * (1.0 - _NEAR)) / per)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def tick(i: int, price: float, steps: Steps) -> float:
     """The price step in force at a price."""
     return float(1.0 / _ticks_at(i, price, steps))
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def on_step(i: int, units: float, steps: Steps) -> float:
     """Units on the quantity step: one less where their float lies below the decimal of the step."""
     per = steps.per_step[i]
@@ -142,7 +142,7 @@ def cents_above(amount: float) -> float:
     return float(math.ceil(amount * _CENT * (1.0 - _NEAR)) / _CENT)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def taken_at(i: int, price: float, sign: float, quantity: float, volume: float, costs: Costs, steps: Steps) -> float:
     """What a fill that takes liquidity pays or gets: `CostModel.fill_price`. sign: 1.0 for a buy, -1.0 for a sell."""
     bps = costs.taking

@@ -10,22 +10,16 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-import numpy as np
-
+from app.backtest.stored_market import Stored, StoredMarket, certainty_of, is_same, number_of
 from app.domain.activity import Activity
-from app.domain.bar import BarSeries
 from app.domain.exits import PositionPlan, standing
-from app.domain.forecast import Forecaster
 from app.domain.order import Order, Side
 from app.domain.portfolio import Portfolio, apply_activity
 from app.domain.records import DecisionRecord, IntentRecord
-from app.engine.decision import Book, Decision, MarketView, SymbolRecord
+from app.engine.decision import Book, Decision, SymbolRecord
 from app.engine.ledger import Execution, Ledger, book, parts_taken, roll
 from app.engine.recording import Inputs, from_json
-from app.engine.view import daily_atr, daily_volatility, usual_daily_volatility
 
-_CLOSE = 1e-9  # relative; stored and recorded numbers went through the same arithmetic
-_MINUTE = 60
 _NUMBERS = ("price", "volatility", "expected_return", "confidence", "held_quantity")
 
 
@@ -68,15 +62,6 @@ class RecordedCycle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """What is known now. daily, minutes: bars by symbol. forecaster: None where forecasts are taken as recorded."""
-
-    daily: Mapping[str, BarSeries]
-    minutes: Mapping[str, BarSeries]
-    forecaster: Forecaster | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """A cycle, decided again. again: from stored bars, new forecasts and our own book. causes: of each symbol whose decision is
     another one. unjudged: symbols whose forecast could not be made anew, as their model has been replaced."""
@@ -98,7 +83,7 @@ def redecide(
     recorded.
     """
     own: _Own | None = None
-    bars = _Bars(stored)
+    bars = StoredMarket(stored)
     for cycle in cycles:
         inputs = from_json(dict(cycle.recording))
         own = own or _Own(inputs, executions, entries)
@@ -116,7 +101,7 @@ class _Case:
         self._causes: dict[str, Cause] = {}
         self._found: list[Difference] = []
 
-    def judge(self, own: _Own, bars: _Bars) -> Judged:
+    def judge(self, own: _Own, bars: StoredMarket) -> Judged:
         self._compare_rows()
         self._compare_orders()
         self._take_book(own.book(self._inputs))
@@ -139,7 +124,7 @@ class _Case:
                 self._decided_otherwise(_cause(row, record), record.symbol, _told(row), _told(record))
             for name in _NUMBERS if row is not None else ():
                 live, again = getattr(row, name), getattr(record, name)
-                if not _is_same(live, again):
+                if not is_same(live, again):
                     self._note(_cause(row, record), record.symbol, f"recorded {name}", live, again)
 
     def _compare_orders(self) -> None:
@@ -159,7 +144,7 @@ class _Case:
         if own != recorded:
             self._again(replace(self._inputs, book=own), Cause.RISK)
 
-    def _take_market(self, bars: _Bars) -> int:
+    def _take_market(self, bars: StoredMarket) -> int:
         """New forecasts where their bars are the recorded ones, then everything that the stored bars say. Answers how many
         forecasts could not be made anew."""
         recorded = self._inputs.view
@@ -259,79 +244,6 @@ class _Own:
         self._plans |= parts_taken(self._plans, one)
 
 
-class _Bars:
-    """What the stored bars say now, by symbol and number of known bars: within a session the completed days do not change."""
-
-    def __init__(self, stored: Stored) -> None:
-        self._stored = stored
-        self._known: dict[tuple[str, int], tuple[float, float, float, float]] = {}
-
-    def view(self, recorded: MarketView) -> tuple[MarketView, list[tuple[str, str, float, float]]]:
-        """The view with every number that the stored bars contradict replaced; and those numbers: symbol, name, recorded, now.
-
-        A price is contradicted only by minutes that it lies outside of: a trade inside a minute is no bar of its own.
-        """
-        arrays = {"price": recorded.price.copy(), "volatility": recorded.volatility.copy()}
-        for name in ("last_close", "usual_volatility", "atr"):
-            values = getattr(recorded, name)
-            arrays |= {} if values is None else {name: values.copy()}
-        changed = []
-        for i, symbol in enumerate(recorded.symbols):
-            for name, now in self._numbers(symbol, recorded, i).items():
-                if name in arrays and not _is_same(float(arrays[name][i]), now):
-                    changed.append((symbol, name, float(arrays[name][i]), now))
-                    arrays[name][i] = now
-        made: dict[str, Any] = dict(arrays)
-        return (replace(recorded, **made) if changed else recorded), changed
-
-    def forecasts(self, view: MarketView) -> tuple[dict[str, Any], int]:
-        """The forecasts that are others when they are made anew; and how many cannot be, as another model is in use now."""
-        if self._stored.forecaster is None:
-            return {}, 0
-        known = {s: self._stored.daily[s].known_by(view.decided_at) for s in view.forecasts if s in self._stored.daily}
-        others, unjudged = {}, 0
-        for symbol, fresh in self._stored.forecaster.forecast(known, view.decided_at).items():
-            recorded: Any = view.forecasts[symbol]
-            if type(fresh) is not type(recorded) or _maker(fresh) != _maker(recorded):
-                unjudged += 1
-            elif not _is_same(_number(fresh), _number(recorded)) or not _is_same(_certainty(fresh), _certainty(recorded)):
-                others[symbol] = fresh
-        return others, unjudged
-
-    def _numbers(self, symbol: str, view: MarketView, i: int) -> dict[str, float]:
-        found: dict[str, float] = {}
-        daily = self._stored.daily.get(symbol)
-        if daily is not None:
-            known = daily.known_by(view.decided_at)
-            key = (symbol, len(known))
-            if key not in self._known and len(known):
-                self._known[key] = (
-                    float(known.close[-1]),
-                    daily_volatility(known),
-                    usual_daily_volatility(known),
-                    daily_atr(known),
-                )
-            if key in self._known:
-                found = dict(zip(("last_close", "volatility", "usual_volatility", "atr"), self._known[key], strict=True))
-        price = self._price(symbol, view, i)
-        return found if price is None else found | {"price": price}
-
-    def _price(self, symbol: str, view: MarketView, i: int) -> float | None:
-        """The recorded price where the minutes around its trade do not contradict it, else the last close; None: unknown."""
-        minutes = self._stored.minutes.get(symbol)
-        price, age = float(view.price[i]), float(view.age_seconds[i])
-        if minutes is None or not math.isfinite(price) or not math.isfinite(age):
-            return None
-        now = view.decided_at.timestamp()
-        around = (minutes.timestamp > now - age - 2 * _MINUTE) & (minutes.timestamp <= now)
-        if not around.any():
-            return None
-        if np.min(minutes.low[around]) <= price <= np.max(minutes.high[around]):
-            return price
-        complete = np.flatnonzero(around & (minutes.known_at <= now))
-        return float(minutes.close[complete[-1]]) if len(complete) else None
-
-
 def _decide(inputs: Inputs) -> Decision:
     from app.engine.decide import decide  # the compiled rules weigh 100 MB: only who decides loads them
 
@@ -351,10 +263,10 @@ def _cause(row: DecisionRecord | None, record: SymbolRecord) -> Cause:
     """What a stored decision rests on that its recording says otherwise."""
     if row is None:
         return Cause.RISK
-    if not (_is_same(row.price, record.price) and _is_same(row.volatility, record.volatility)):
+    if not (is_same(row.price, record.price) and is_same(row.volatility, record.volatility)):
         return Cause.DATA
-    members = len(row.members) == len(record.members) and all(map(_is_same, row.members, record.members))
-    if not (members and _is_same(row.expected_return, record.expected_return) and _is_same(row.confidence, record.confidence)):
+    members = len(row.members) == len(record.members) and all(map(is_same, row.members, record.members))
+    if not (members and is_same(row.expected_return, record.expected_return) and is_same(row.confidence, record.confidence)):
         return Cause.SIGNAL
     return Cause.RISK
 
@@ -379,25 +291,5 @@ def _terms(order: Order | IntentRecord) -> str:
 
 
 def _said(forecast: Any) -> str:
-    number, certainty = _number(forecast), _certainty(forecast)
+    number, certainty = number_of(forecast), certainty_of(forecast)
     return getattr(forecast, "code", None) or f"{number:.6g}" + ("" if math.isnan(certainty) else f" with {certainty:.4g}")
-
-
-def _number(forecast: Any) -> float:
-    """What a forecast or a score says; NaN for none."""
-    return float(getattr(forecast, "daily_return", getattr(forecast, "score", math.nan)))
-
-
-def _certainty(forecast: Any) -> float:
-    return float(getattr(forecast, "confidence", math.nan))
-
-
-def _maker(forecast: Any) -> object:
-    """Which model, strategy or refusal it is; answers of different makers are not compared."""
-    return getattr(forecast, "model", getattr(forecast, "source", getattr(forecast, "code", None)))
-
-
-def _is_same(one: float | None, other: float | None) -> bool:
-    """Unknown is unknown, however it is told."""
-    a, b = math.nan if one is None else one, math.nan if other is None else other
-    return a == b or (math.isnan(a) and math.isnan(b)) or math.isclose(a, b, rel_tol=_CLOSE, abs_tol=0.0)

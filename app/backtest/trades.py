@@ -10,9 +10,9 @@ from decimal import Decimal
 
 import numpy as np
 
-from app.backtest.venue import PROFIT
 from app.domain.bar import BarSeries
 from app.domain.order import Side
+from app.domain.reason import Reason
 from app.engine.costs import CostModel
 from app.engine.ledger import Execution
 
@@ -101,8 +101,8 @@ def trade_figures(trips: Sequence[RoundTrip]) -> TradeFigures:
 
 def slippage_of(execution: Execution, costs: CostModel) -> Decimal:
     """What an execution lost to the constant slippage and the half spread of `costs`, currency; market impact and the rounding
-    to a tick are not in it. Entries and take-profit legs are limit orders, which pay neither."""
-    if execution.fill.side is Side.BUY or execution.client_order_id.endswith(f"-{PROFIT}"):
+    to a tick are not in it. Entries and take-profits are limit orders, which pay neither."""
+    if execution.fill.side is Side.BUY or execution.reason == Reason.TAKE_PROFIT.code:
         return _ZERO
     fraction = (costs.slippage_bps + costs.half_spread_bps) / 10_000
     return execution.fill.quantity * execution.fill.price * fraction / (1 - fraction)

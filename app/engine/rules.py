@@ -27,7 +27,7 @@ from app.risk.breakers import (
     jump_of,
     next_standing,
 )
-from app.risk.exits import PARTIAL_DUE, STOP_DUE, TARGET_DUE, ExitPolicy, Levels, Progress, due, follow, levels, within
+from app.risk.exits import PARTIAL_DUE, STOP_DUE, TARGET_DUE, Levels, Progress, due, follow, levels, within
 from app.risk.limits import Policy, RiskLimits
 from app.risk.sizing import entry_bounds, entry_quantity
 
@@ -154,7 +154,6 @@ class Work(NamedTuple):
     int(r) for r in Reason if r is not Reason.EXACT_CHECK
 )  # fmt: skip
 
-_FEW = 32  # from here up a merge sort takes less time than insertion
 _JUMP = int(Doubt.PRICE_JUMP)
 _STALE_DATA, _EXTREME_VOLATILITY = int(Cause.STALE_DATA), int(Cause.EXTREME_VOLATILITY)
 
@@ -205,7 +204,7 @@ def room_for(n: int) -> Work:
     )
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def judge(
     work: Work,
     active: int,
@@ -230,23 +229,52 @@ def judge(
     work.action[:], work.quantity[:], work.bound[:], work.replaces[:] = NOTHING, 0.0, -1, -1
     _screen(work.reason, market, holdings, limits, policy)
     candidates = _candidates(work, standing.state, market, holdings, limits)
-    leaving = 0
-    exits = within(policy.exits, limits)
-    for k in range(active):
-        i = work.active[k]
-        if holdings.quantity[i] > 0.0:
-            _follow(i, work, jump_believed, market, holdings, limits, exits)
-            reason = _judge_holding(i, standing.state, jump_believed, market, holdings, limits, policy, work.levels[i])
-            work.reason[i] = reason
-            if reason <= _PARTIAL:
-                work.action[i] = SELL
-                work.quantity[i] = _part(i, market, holdings, policy) if reason == _PARTIAL else holdings.quantity[i]
-            leaving += reason < _PARTIAL or reason == _EXIT_PENDING
+    leaving = _leave(work, active, standing.state, jump_believed, market, holdings, limits, policy)
     _enter(work, active, candidates, leaving, measures, market, holdings, money, limits, policy)
     return standing, measures, candidates
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
+def _leave(
+    work: Work,
+    active: int,
+    state: int,
+    jump_believed: bool,
+    market: Market,
+    holdings: Holdings,
+    limits: RiskLimits,
+    policy: Policy,
+) -> int:
+    """Follow each holding and judge whether it is left; how many slots that will free."""
+    leaving, exits = 0, within(policy.exits, limits)
+    for i in work.active[:active]:
+        held, price = holdings.quantity[i], market.price[i]
+        if not held > 0.0:
+            continue
+        unusable = _usable(price, market.age_seconds[i], market.tradable[i], limits.max_price_age_seconds)
+        doubted = jump_of(price, market.last_close[i], market.volatility[i], limits) != 0
+        progress = Progress(holdings.initial_stop[i], holdings.best[i], holdings.stop[i], holdings.partial_taken[i])
+        if unusable == 0 and (jump_believed or not doubted):
+            progress = follow(holdings.entry[i], progress, price, market.atr[i], exits)
+        at = levels(holdings.entry[i], progress, exits)
+        work.progress[i, 0], work.progress[i, 1], work.progress[i, 2], work.progress[i, 3] = progress
+        work.levels[i, 0], work.levels[i, 1], work.levels[i, 2] = at
+        part = _part(held, market.step[i], policy.exits.partial_fraction)
+        if holdings.pending_exit[i] > 0.0:
+            reason = _EXIT_PENDING
+        else:
+            expected, confidence, tradable = market.expected_return[i], market.confidence[i], market.tradable[i] > 0.0
+            reason = _hold(state, jump_believed, tradable, unusable, doubted, price, expected, confidence, part, at, policy)
+            if reason == _HOLD and not (holdings.entry[i] > 0.0 and holdings.entry[i] < np.inf):
+                reason = _NO_PRICE
+        work.reason[i] = reason
+        if reason <= _PARTIAL:
+            work.action[i], work.quantity[i] = SELL, part if reason == _PARTIAL else held
+        leaving += reason < _PARTIAL or reason == _EXIT_PENDING
+    return leaving
+
+
+@njit(cache=True, inline="always")
 def _enter(
     work: Work,
     active: int,
@@ -294,16 +322,16 @@ def _enter(
 
 
 @njit(cache=True)
-def _usable(i: int, market: Market, limits: RiskLimits) -> int:
+def _usable(price: float, age: float, tradable: float, oldest: float) -> int:
     """0 when the price may be acted on, else the reason why not."""
-    if not (market.price[i] > 0.0 and market.price[i] < np.inf):
+    if not (price > 0.0 and price < np.inf):
         return _NO_PRICE
-    if not (market.age_seconds[i] <= limits.max_price_age_seconds):
+    if not (age <= oldest):
         return _STALE
-    return 0 if market.tradable[i] > 0.0 else _NOT_TRADABLE
+    return 0 if tradable > 0.0 else _NOT_TRADABLE
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _read(
     active: Integers,
     now: float,
@@ -380,15 +408,14 @@ def _stress(volatility: float, usual: float) -> float:
 
 
 @njit(cache=True)
-def _is_extreme(i: int, market: Market, limits: RiskLimits) -> bool:
+def _is_extreme(price: float, last_close: float, volatility: float, usual: float, limits: RiskLimits) -> bool:
     """Whether a symbol moves far more than usual: in its volatility, or since its last close."""
-    usual = market.usual_volatility[i]
     bound = usual if usual > 0.0 and usual < np.inf else limits.assumed_volatility_fraction
-    calm = market.volatility[i] <= limits.symbol_volatility_multiple * max(bound, limits.least_volatility_fraction)
-    return not calm or jump_of(market.price[i], market.last_close[i], market.volatility[i], limits) != 0
+    calm = volatility <= limits.symbol_volatility_multiple * max(bound, limits.least_volatility_fraction)
+    return not calm or jump_of(price, last_close, volatility, limits) != 0
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _mark(
     active: Integers, market: Market, holdings: Holdings, money: Money, limits: RiskLimits
 ) -> tuple[float, float, int, bool]:
@@ -407,65 +434,43 @@ def _mark(
 
 
 @njit(cache=True)
-def _follow(
-    i: int, work: Work, jump_believed: bool, market: Market, holdings: Holdings, limits: RiskLimits, exits: ExitPolicy
-) -> None:
-    """What is remembered of a holding after this price, if it is believed, and its levels."""
-    price, entry = market.price[i], holdings.entry[i]
-    progress = Progress(holdings.initial_stop[i], holdings.best[i], holdings.stop[i], holdings.partial_taken[i])
-    doubted = jump_of(price, market.last_close[i], market.volatility[i], limits) != 0
-    if _usable(i, market, limits) == 0 and (jump_believed or not doubted):
-        progress = follow(entry, progress, price, market.atr[i], exits)
-    found = levels(entry, progress, exits)
-    for k in range(4):
-        work.progress[i, k] = progress[k]
-    for k in range(3):
-        work.levels[i, k] = found[k]
-
-
-@njit(cache=True)
-def _part(i: int, market: Market, holdings: Holdings, policy: Policy) -> float:
-    """Units that a partial exit sells: on the step, with at least a step sold and a step kept, else none."""
-    held, step = holdings.quantity[i], market.step[i]
-    units = math.floor(held * policy.exits.partial_fraction / step + 1e-9) * step
-    return units if units >= step and held - units >= step * (1.0 - 1e-9) else 0.0
-
-
-@njit(cache=True)
-def _judge_holding(
-    i: int,
+def _hold(
     state: int,
     jump_believed: bool,
-    market: Market,
-    holdings: Holdings,
-    limits: RiskLimits,
+    tradable: bool,
+    unusable: int,
+    doubted: bool,
+    price: float,
+    expected: float,
+    confidence: float,
+    part: float,
+    at: Levels,
     policy: Policy,
-    at: Floats,
 ) -> int:
-    if holdings.pending_exit[i] > 0.0:
-        return _EXIT_PENDING
+    """What becomes of a holding without an exit on its way. part: units that a partial exit would sell."""
     if state == HALTED:
         return _HALTED
-    unusable: int = _usable(i, market, limits)
     if state == FLATTENING:
-        return _FLATTEN if market.tradable[i] > 0.0 else _NOT_TRADABLE
+        return _FLATTEN if tradable else _NOT_TRADABLE
     if unusable != 0:
         return unusable
-    price, entry = market.price[i], holdings.entry[i]
-    if not jump_believed and jump_of(price, market.last_close[i], market.volatility[i], limits) != 0:
+    if doubted and not jump_believed:
         return _DOUBTED
-    known_entry = entry > 0.0 and entry < np.inf
-    asked = due(price, Levels(at[0], at[1], at[2]))
+    asked = due(price, at)
     if asked == STOP_DUE:
         return _STOP
     if asked == TARGET_DUE:
         return _TAKE
-    expected, confidence = market.expected_return[i], market.confidence[i]
     if _is_forecast(expected, confidence) and expected <= policy.sell_threshold and confidence >= policy.confidence_threshold:
         return _SELL_SIGNAL
-    if asked == PARTIAL_DUE and _part(i, market, holdings, policy) > 0.0:
-        return _PARTIAL
-    return _HOLD if known_entry else _NO_PRICE
+    return _PARTIAL if asked == PARTIAL_DUE and part > 0.0 else _HOLD
+
+
+@njit(cache=True)
+def _part(held: float, step: float, fraction: float) -> float:
+    """Units that a partial exit sells: on the step, with at least a step sold and a step kept, else none."""
+    units = math.floor(held * fraction / step + 1e-9) * step
+    return units if units >= step and held - units >= step * (1.0 - 1e-9) else 0.0
 
 
 @njit(cache=True)
@@ -473,7 +478,7 @@ def _is_forecast(expected: float, confidence: float) -> bool:
     return abs(expected) < np.inf and confidence >= 0.0 and confidence <= 1.0
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _screen(reason: Integers, market: Market, holdings: Holdings, limits: RiskLimits, policy: Policy) -> None:
     """Why each symbol is no candidate by price, forecast and orders, _BUY_SIGNAL where nothing is said against it. The last
     line that speaks wins; no branches, so that it runs as vector code."""
@@ -490,13 +495,17 @@ def _screen(reason: Integers, market: Market, holdings: Holdings, limits: RiskLi
         reason[i] = said if (price > 0.0) & (price < np.inf) else _NO_PRICE
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _candidates(work: Work, state: int, market: Market, holdings: Holdings, limits: RiskLimits) -> int:
     """Collects the symbols to be bought in `work.ranked`, in their order; how many there are."""
     count = 0
     for i in range(len(work.reason)):
         if work.reason[i] == _BUY_SIGNAL and not (holdings.quantity[i] > 0.0):
-            work.reason[i] = _judge_candidate(i, state, market, holdings, limits)
+            volatility = market.volatility[i]
+            extreme = _is_extreme(market.price[i], market.last_close[i], volatility, market.usual_volatility[i], limits)
+            work.reason[i] = _judge_candidate(
+                state, volatility, extreme, holdings.disabled[i], holdings.entries_today[i], holdings.exits_today[i], limits
+            )
             if work.reason[i] == _BUY_SIGNAL:
                 work.ranked[count] = i
                 count += 1
@@ -504,35 +513,41 @@ def _candidates(work: Work, state: int, market: Market, holdings: Holdings, limi
 
 
 @njit(cache=True)
-def _judge_candidate(i: int, state: int, market: Market, holdings: Holdings, limits: RiskLimits) -> int:
+def _judge_candidate(
+    state: int, volatility: float, extreme: bool, disabled: float, entries_today: float, exits_today: float, limits: RiskLimits
+) -> int:
     if state != ACTIVE:
         return _REDUCING if state == REDUCING else _HALTED
-    if not (market.volatility[i] > 0.0 and market.volatility[i] < np.inf):
+    if not (volatility > 0.0 and volatility < np.inf):
         return _NO_VOLATILITY
-    if _is_extreme(i, market, limits):
+    if extreme:
         return _EXTREME
-    if holdings.disabled[i] > 0.0:
+    if disabled > 0.0:
         return _DISABLED
-    if holdings.entries_today[i] >= limits.max_entries_per_day:
+    if entries_today >= limits.max_entries_per_day:
         return _ENTRIES
-    return _TRADED if holdings.exits_today[i] > 0.0 else _BUY_SIGNAL
+    return _TRADED if exits_today > 0.0 else _BUY_SIGNAL
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _rank(candidates: Integers, expected_return: Floats) -> None:
-    """Order the candidates: highest expected return first, ties in symbol order."""
-    if len(candidates) > _FEW:
-        candidates[:] = candidates[np.argsort(-expected_return[candidates], kind="mergesort")]
-        return
-    for k in range(1, len(candidates)):
-        one, j = candidates[k], k
-        while j > 0 and expected_return[candidates[j - 1]] < expected_return[one]:
-            candidates[j] = candidates[j - 1]
-            j -= 1
-        candidates[j] = one
+    """Order the candidates: highest expected return first, ties in symbol order. Shell's method needs no other array."""
+    gap = len(candidates)
+    while gap > 1:
+        gap = max(1, gap * 5 // 11)
+        for k in range(gap, len(candidates)):
+            one, j = candidates[k], k
+            while j >= gap:
+                other = candidates[j - gap]
+                ahead = expected_return[one] - expected_return[other]
+                if ahead < 0.0 or (ahead == 0.0 and other < one):
+                    break
+                candidates[j] = other
+                j -= gap
+            candidates[j] = one
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _weakest(i: int, work: Work, active: int, market: Market, holdings: Holdings, policy: Policy) -> int:
     """The holding to give up for candidate `i`, or -1. A holding entered today stays: one turn per symbol and day."""
     weakest = -1

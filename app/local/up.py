@@ -23,8 +23,9 @@ from app.local.terminal import Terminal, new_york
 from app.runtime.clock import WallClock
 from app.runtime.venue_time import VenueTime
 from app.services.watchdog import SILENT_CYCLES, Progress
+from app.strategies.catalog import MODEL_DRIVEN
 from app.tasks.learning import night_of
-from app.wiring import uses_models
+from app.wiring import chosen_strategy, uses_models
 
 _TRAINING_ATTEMPTS = 3
 _SILENT_SECONDS = 10.0  # however short the cycles
@@ -39,6 +40,7 @@ class Failed(AlphaTraderError):
 
 def up(chosen: Settings, wish: Wish, terminal: Terminal) -> int:
     """Run the installation until Ctrl-C, SIGTERM, the wished number of cycles or the end of the data; the exit code."""
+    chosen_strategy(chosen)  # a wrong one ends it here, before anything is started
     with Installation(chosen, wish, terminal, at=WallClock().now()) as installation:
         try:
             return _Course(installation, wish, terminal).run()
@@ -89,6 +91,10 @@ class _Course:
         return 0
 
     def _greet(self) -> None:
+        trades = self._here.settings
+        if trades.strategy != MODEL_DRIVEN:
+            given = f" with {trades.strategy_parameters}" if trades.strategy_parameters else ""
+            self._terminal.say(f"trading by {trades.strategy}{given} on {trades.strategy_timeframe} bars")
         run = self._here.run
         if run is None:
             self._terminal.say(f"Alpha Trader, {self._here.settings.trading_mode} mode")

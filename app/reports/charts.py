@@ -106,7 +106,7 @@ def distribution(result: Result) -> Chart | None:
             right=x.at(high),
             top=1 - y.at(count),
             base=1.0,
-            role="loss" if low + high < 0 else "gain",
+            role="benchmark" if low < 0 < high else "loss" if low < 0 else "gain",
             text=f"{percent(low)} to {percent(high)}: {count} days",
         )
         for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)

@@ -45,6 +45,7 @@ def page(backtest: Mapping[str, Any]) -> str:
         distribution=charts.distribution(result),
         symbols=symbols,
         months=charts.months(result),
+        walked=result["walk_forward"],
         month_names=_MONTHS,
         trades=result["trades"][-ROWS:],
         policy=policy(),
@@ -81,6 +82,7 @@ _EMPTY: Mapping[str, Any] = {
     "dataset": None,
     "thinned": {},
     "span": {},
+    "walk_forward": None,
 }
 
 

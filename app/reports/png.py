@@ -53,7 +53,7 @@ def picture(backtest: Mapping[str, Any]) -> bytes:
 
 def _head(paper: _Paper, backtest: Mapping[str, Any], result: Mapping[str, Any]) -> float:
     strategy = backtest["params"].get("strategy") or "the model-driven strategy"
-    paper.text((_EDGE, 28), f"Backtest of {strategy}"[:70], size=26)
+    paper.text((_EDGE, 28), f"{'Walk-forward' if result['walk_forward'] else 'Backtest'} of {strategy}"[:70], size=26)
     span, symbols = result["span"], backtest["params"].get("symbols") or []
     told = [f"{span['start']} to {span['end']}"] if "start" in span else []
     told.append(f"{len(symbols)} symbols: {', '.join(symbols[:8])}" + (" ..." if len(symbols) > 8 else ""))

@@ -52,14 +52,23 @@ def _differences(params: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _warnings(backtests: Sequence[BacktestRecord]) -> list[str]:
-    found = {
+    found: dict[str, list[Any]] = {
         "dataset": [(backtest.result or {}).get("dataset") for backtest in backtests],
-        "span": [(backtest.result or {}).get("span") for backtest in backtests],
+        "span": [_span(backtest) for backtest in backtests],
         "initial_capital": [backtest.performance.get("initial_capital") for backtest in backtests],
         "year": [backtest.performance.get("year") for backtest in backtests],
     }
     warnings = [said for name, said in _FAIRNESS.items() if any(value != found[name][0] for value in found[name])]
-    costs = [[(backtest.result or {}).get("assumptions", {}).get(name) for name in _COSTS] for backtest in backtests]
+    costs = [_costs((backtest.result or {}).get("assumptions", {})) for backtest in backtests]
     if any(row != costs[0] for row in costs):
         warnings.append("they assume different costs")
     return warnings
+
+
+def _span(backtest: BacktestRecord) -> list[Any]:
+    span = (backtest.result or {}).get("span") or {}
+    return [span.get(name) for name in ("start", "end")]
+
+
+def _costs(assumptions: Mapping[str, Any]) -> list[float]:
+    return [float(assumptions.get(name, assumptions.get(f"cost_{name}")) or 0.0) for name in _COSTS]

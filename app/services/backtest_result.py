@@ -63,6 +63,7 @@ def result_of(
         "prices": _prices(outcome, bars),
         "assumptions": dict(assumptions),
         "dataset": dataset,
+        "span": {"start": _day(outcome.starts_at), "end": _day(int(outcome.known_at[-1]))},
         "thinned": {
             "equity_curve": {"kept": len(shown), "of": len(outcome.equity)},
             "trades": {"kept": len(trips), "of": len(outcome.trips)},
@@ -187,6 +188,10 @@ def _prices(outcome: Outcome, bars: Mapping[str, BarSeries]) -> dict[str, Any]:
 def money(amount: Decimal) -> float:
     """`amount` in whole cents."""
     return float(cents(amount))
+
+
+def _day(second: int) -> str:
+    return datetime.fromtimestamp(second - 1, UTC).date().isoformat()
 
 
 def _instant(second: int) -> str:

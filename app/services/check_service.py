@@ -19,6 +19,7 @@ from app.risk.limits import Policy, RiskLimits
 from app.runtime.calendar import TradingCalendar, new_york_calendar
 from app.services.model_chain import CALIBRATION, FEATURES, FORECAST, LABELS, ROWS, ModelSteps, judged, model_chain
 from app.services.model_chain import MODEL as TRAINED
+from app.strategies.catalog import MODEL_DRIVEN
 from app.strategies.strategy import Strategy, Values, checked
 
 log = structlog.get_logger()
@@ -81,7 +82,7 @@ class CheckService:
     ) -> Findings:
         """Whether anything of a strategy, or of the models (name `model`), depends on the future. values: of its parameters."""
         data = self.bars() if bars is None else bars
-        if name == MODEL:
+        if name in (MODEL, MODEL_DRIVEN):
             return self.models(data, progress=progress)
         strategy = self._find(name)
         return check_lookahead(strategy, checked(strategy, values or {}), data, progress=progress)
@@ -91,7 +92,7 @@ class CheckService:
     ) -> Findings:
         """Whether the bars that a strategy, or the models, declare to need are enough, and how many each column needs."""
         data = self.bars() if bars is None else bars
-        if name == MODEL:
+        if name in (MODEL, MODEL_DRIVEN):
             return self._model_warmup(data, progress)
         strategy = self._find(name)
         return check_warmup(strategy, checked(strategy, values or {}), data, progress=progress)

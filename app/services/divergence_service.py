@@ -11,8 +11,9 @@ from typing import Any
 import structlog
 
 from app.backtest.divergence import Divergence, Period, compare, execution_of
-from app.backtest.redecide import Cause, RecordedCycle, Stored, redecide
+from app.backtest.redecide import Cause, RecordedCycle, redecide
 from app.backtest.rematch import Setting, session_tapes
+from app.backtest.stored_market import Stored
 from app.domain.bar import DAILY, MINUTE, BarSeries
 from app.domain.errors import InvalidInput, NotFound, VenueError
 from app.domain.forecast import Forecaster
@@ -29,7 +30,9 @@ from app.services.database_service import DatabaseService
 
 log = structlog.get_logger()
 Progress = Callable[[int, int, str], None]
+JudgedBars = Callable[[datetime, int], Mapping[str, BarSeries]]
 KIND = "divergence"
+MINUTES_A_SESSION = 390
 WANTED_CORRELATION = 0.8  # S4-40
 _HISTORY = timedelta(days=400)  # calendar days that hold the 121 sessions the view's numbers come from, and a forecast's 120
 _LATE = timedelta(minutes=15)
@@ -83,14 +86,22 @@ class Report:
 
 
 class DivergenceService:
-    """forecaster: that of live trading. costs: what the backtest charges."""
+    """forecaster: that of live trading. judged_bars: what it judges by, where that is not the daily history: bars complete
+    by an instant, of so many sessions before it. costs: what the backtest charges."""
 
     def __init__(
-        self, *, database: DatabaseService, venue: AlpacaService, forecaster: Forecaster, costs: CostModel | None = None
+        self,
+        *,
+        database: DatabaseService,
+        venue: AlpacaService,
+        forecaster: Forecaster,
+        judged_bars: JudgedBars | None = None,
+        costs: CostModel | None = None,
     ) -> None:
         self._database = database
         self._venue = venue
         self._forecaster = forecaster
+        self._judged_bars = judged_bars
         self._costs = costs or CostModel()
 
     def report(
@@ -187,7 +198,10 @@ class DivergenceService:
         )
         daily = self._database.bars(symbols, DAILY, start=since - _HISTORY, end=until)
         minutes, notes = self._minutes(sorted(traded), sessions)
-        stored = Stored(daily=daily, minutes=minutes, forecaster=self._forecaster)
+        judged_by = (
+            daily if self._judged_bars is None else self._judged_bars(min(until, self._venue.clock().now), len(sessions))
+        )
+        stored = Stored(daily=daily, minutes=minutes, judged=judged_by, forecaster=self._forecaster)
         judged = []
         for one in redecide(cycles, [execution_of(record) for record in fills], entries, stored):
             judged.append(one)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -86,9 +87,12 @@ class StrategyService:
         remembers more than it declares."""
         strategy = self.find(name)
         values = checked(strategy, given)
-        faults = () if name in CATALOG else broken_laws(strategy, values)
-        if faults:
-            raise InvalidInput(f"{self._directory / name}.py: " + "; ".join(faults), code="strategy_unsound")
+        if name not in CATALOG:
+            path = self._directory / f"{name}.py"
+            with _faults_of(path):
+                faults = broken_laws(strategy, values)
+            if faults:
+                raise InvalidInput(f"{path}: " + "; ".join(faults), code="strategy_unsound")
         return Chosen(strategy=strategy, values=values)
 
     def create(self, name: str, *, as_class: bool) -> tuple[Path, Path]:
@@ -122,6 +126,11 @@ def load(path: Path) -> Strategy:
         raise InvalidInput(f"{path}: STRATEGY lacks {', '.join(lacking)}{hint}")
     if strategy.name != path.stem:
         raise InvalidInput(f"{path}: STRATEGY is named {strategy.name!r}; name it as its file, {path.stem!r}")
+    with _faults_of(path):
+        values = checked(strategy, {})
+        threshold, memory = strategy.threshold(values), strategy.memory(values)
+    if not 0.0 < threshold <= 1.0 or memory < 1:
+        raise InvalidInput(f"{path}: threshold must be above 0 to 1, memory at least 1; they are {threshold} and {memory}")
     return strategy
 
 
@@ -132,15 +141,22 @@ def _run(path: Path) -> ModuleType:
         raise InvalidInput(f"{path}: it cannot be read as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
-    try:
+    with _faults_of(path):
         spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _faults_of(path: Path) -> Iterator[None]:
+    """Whatever a user's file raises becomes InvalidInput with the file and the line."""
+    try:
+        yield
     except SyntaxError as fault:
         raise InvalidInput(f"{path} line {fault.lineno}: {fault.msg}") from fault
     except Exception as fault:
         raise InvalidInput(f"{path}{_line(path, fault)}: {type(fault).__name__}: {fault}") from fault
-    return module
 
 
 def _line(path: Path, fault: Exception) -> str:
-    lines = [frame.lineno for frame in traceback.extract_tb(fault.__traceback__) if frame.filename == str(path)]
+    lines = [frame.lineno for frame in traceback.extract_tb(fault.__traceback__) if Path(frame.filename).name == path.name]
     return f" line {lines[-1]}" if lines else ""

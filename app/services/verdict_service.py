@@ -11,7 +11,7 @@ import numpy as np
 import structlog
 
 from app.backtest.bootstrap import intervals, spa_test
-from app.backtest.luck import ENTRY_DRAWS, RandomEntry, Stay, parameter_plateau, random_entry_test
+from app.backtest.luck import ENTRY_DRAWS, Plateau, RandomEntry, Stay, parameter_plateau, random_entry_test
 from app.backtest.overfitting import Overfitting, independent_trials, mean_correlation, moments, probability_of_overfitting
 from app.backtest.verdict import COST_MULTIPLES, SIGNIFICANCE, Evidence, judge
 from app.domain.bar import Floats
@@ -47,8 +47,8 @@ class Result:
     data_set, strategy, values, setup, source: as in `app.domain.trial.Trial`. returns: simple returns per observation, shape
     (n_observations,); periods_per_year of them are a year. trades: closed round trips. prices, stays: for the random-entry
     test, None where the result has none (`app.backtest.luck`). round_trip_cost: fraction. returns_of_sets: those of every set
-    it was chosen from, shape (n_observations, n_sets). rerun: total return with the costs times its argument; None where there
-    are no costs to multiply. seed: of every resampling.
+    it was chosen from, shape (n_observations, n_sets). sets: their values, where they are of one strategy. rerun: total return
+    with the costs times its argument; None where there are no costs to multiply. seed: of every resampling.
     """
 
     data_set: DataSet
@@ -63,6 +63,7 @@ class Result:
     prices: Floats | None = None
     stays: Sequence[Stay] = ()
     returns_of_sets: Floats | None = None
+    sets: Sequence[Mapping[str, float]] = ()
     rerun: Callable[[int], float] | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     seed: int = 7
@@ -131,8 +132,6 @@ class VerdictService:
         counted = self._trials.summary(result.data_set)
         effective = _effective(counted, result.returns_of_sets)
         generator = np.random.default_rng(result.seed)
-        tried = self._trials.of_strategy(result.data_set, result.strategy)
-        alike = [trial for trial in tried if dict(trial.setup) == dict(result.setup)]
         sound = len(result.returns) > 1 and bool((result.returns > -1.0).all())
         return Evidence(
             returns=moments(result.returns),
@@ -145,11 +144,18 @@ class VerdictService:
             overfitting=_overfitting(result.returns_of_sets),
             superiority=_superiority(result, counted.trials, generator),
             random_entry=_random_entry(result, effective, generator),
-            plateau=parameter_plateau(
-                [trial.values for trial in alike], [trial.sharpe_ratio for trial in alike], result.values
-            ),
+            plateau=self._plateau(result),
             stressed={multiple: result.rerun(multiple) for multiple in COST_MULTIPLES} if result.rerun is not None else None,
         )
+
+    def _plateau(self, result: Result) -> Plateau | None:
+        """Among the sets it was chosen from; without these, among the trials of the ledger on the same data and terms."""
+        if result.sets and result.returns_of_sets is not None:
+            ratios = [moments(column).sharpe_ratio for column in result.returns_of_sets.T]
+            return parameter_plateau(result.sets, ratios, result.values)
+        tried = self._trials.of_strategy(result.data_set, result.strategy)
+        alike = [trial for trial in tried if dict(trial.setup) == dict(result.setup)]
+        return parameter_plateau([trial.values for trial in alike], [trial.sharpe_ratio for trial in alike], result.values)
 
 
 def verdict_fields(judged: Judged) -> dict[str, Any]:

@@ -17,12 +17,13 @@ only; so its answer must follow from those (`app.strategies.laws` tells).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from app.domain.bar import Floats
+from app.domain.bar import Floats, Seconds
 from app.domain.errors import InvalidInput
 from app.domain.exits import ExitPolicy
 from app.domain.panel import PRICES, Panel
@@ -39,6 +40,10 @@ class Bar(NamedTuple):
     low: float
     close: float
     volume: float
+
+
+_CHUNK = 512  # bars turned into Python numbers at a time: these then are still in the cache when they are looked at
+_bar = partial(tuple.__new__, Bar)  # as Bar._make, without a call of Python
 
 
 class OnBar(Protocol):
@@ -80,27 +85,27 @@ class ClassStrategy:
         for row in range(len(panel.symbols)):
             kept = there[row]
             arrays = (panel.timestamp, *(getattr(panel, name)[row] for name in PRICES))
-            bars = map(Bar._make, zip(*(array[kept].tolist() for array in arrays), strict=True))
-            said[row, kept] = self._run(bars, values)
+            said[row, kept] = self._run([array[kept] for array in arrays], values)
         return {"score": said}
 
     def score(self, columns: Columns, values: Values) -> Floats:  # noqa: ARG002
         """The column."""
         return columns["score"]
 
-    def _run(self, bars: map[Bar], values: Values) -> list[float]:
+    def _run(self, arrays: Sequence[Seconds | Floats], values: Values) -> Floats:
         on_bar, threshold, position = self._made(**values).on_bar, self._threshold, 0.0
-        said: list[float] = []
-        for bar in bars:
-            score = on_bar(bar, position)
-            if score is None:
-                said.append(np.nan)
-                continue
-            said.append(score)
-            if score >= threshold:
-                position = 1.0
-            elif score <= -threshold:
-                position = 0.0
+        said = np.empty(len(arrays[0]))
+        for start in range(0, len(said), _CHUNK):
+            part: list[float | None] = []  # None becomes NaN
+            for bar in map(_bar, zip(*(array[start : start + _CHUNK].tolist() for array in arrays), strict=True)):
+                score = on_bar(bar, position)
+                part.append(score)
+                if score:
+                    if score >= threshold:
+                        position = 1.0
+                    elif score <= -threshold:
+                        position = 0.0
+            said[start : start + _CHUNK] = part
         return said
 
 

@@ -223,6 +223,17 @@ class Comparison(Answer):
     warnings: list[str] = Field(description="Why the figures may not be compared as they stand")
 
 
+class VerdictAnswer(Answer):
+    """What the evidence says of a backtest."""
+
+    backtest_id: str
+    at: str
+    level: Literal["PASS", "WARN", "FAIL"]
+    reasons: list[str] = Field(description="Sentences of the checks that did not pass, or of all where all did")
+    trials: int = Field(description="Configurations counted against the result")
+    checks: list[Record] = Field(description="name, level, figure (null where it is missing), threshold, sentence of each")
+
+
 class ResearchRuns(Answer):
     """Sweeps, walk-forwards and searches, newest first."""
 

@@ -33,6 +33,7 @@ from app.web import (
     routes_risk,
     routes_tasks,
     routes_trading,
+    routes_verdicts,
 )
 from app.web.blueprint import BEARER, EXTENSION
 from app.web.ports import Services
@@ -50,6 +51,7 @@ ROUTES = (
     routes_trading,
     routes_learning,
     routes_backtest,
+    routes_verdicts,
     routes_research,
     routes_risk,
     routes_reconciliation,

@@ -116,6 +116,14 @@ class Audit(Protocol):
         ...
 
 
+class Verdicts(Protocol):
+    """What the evidence says of results."""
+
+    def of_backtest(self, backtest_id: str) -> Mapping[str, Any]:
+        """The verdict on a backtest as plain values. NotFound: none was reached."""
+        ...
+
+
 class Models(Protocol):
     """What is known about the trained models."""
 
@@ -171,6 +179,8 @@ class Services(Protocol):
     def ai(self) -> Models: ...  # noqa: D102
     @property
     def audit(self) -> Audit: ...  # noqa: D102
+    @property
+    def verdicts(self) -> Verdicts: ...  # noqa: D102
     @property
     def research(self) -> Research: ...  # noqa: D102
     @property

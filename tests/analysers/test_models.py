@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from app.backtest.lookahead import Bars, Findings
 from app.domain.bar import BarSeries
-from app.domain.errors import InvalidInput, NotFound
+from app.domain.errors import Conflict, InvalidInput, NotFound
 from app.learning.ensemble import MEMBERS, fit, predict
 from app.learning.features import feature_matrix
 from app.learning.labels import Examples, examples
@@ -25,6 +26,9 @@ from app.runtime.calendar import new_york_calendar
 from app.services.ai_service import AIService
 from app.services.check_service import CheckService
 from app.services.model_chain import ModelSteps
+from app.storage.model_files import ModelFiles
+from app.storage.param_files import ParamFiles
+from app.strategies.catalog import find
 
 QUICK = dataclasses.replace(DEFAULT_PARAMS, rounds=8)
 PAIR = (MEMBERS[2], MEMBERS[5])
@@ -221,3 +225,32 @@ def test_too_little_data_is_told() -> None:
     with pytest.raises(NotFound, match="no strategy nothing"):
         service().lookahead("nothing", bars=short)
     assert len(service().bars()["AAPL"]) > 500
+
+
+def test_a_training_that_looks_ahead_replaces_no_model(tmp_path: Path, bars: Bars) -> None:
+    at = datetime.fromtimestamp(int(bars["AAPL"].known_at[-1]), UTC)
+    quick = ParamFiles(tmp_path / "params")
+    honest = AIService(ModelFiles(tmp_path / "models"), quick, workers=1, gate=service().gate)
+    (report,) = honest.train_batch(bars, at=at, progress=lambda *_: None)
+    assert report.trained
+    cheating = service(replace(STEPS, features=scaled))
+    refusing = AIService(ModelFiles(tmp_path / "models"), quick, workers=1, gate=cheating.gate)
+    with pytest.raises(Conflict, match=r"no model was replaced.*part features") as refusal:
+        refusing.train_batch(bars, at=at + timedelta(days=1), progress=lambda *_: None)
+    assert refusal.value.code == "looks_ahead"
+    assert ModelFiles(tmp_path / "models").version("AAPL") == report.version
+
+
+def test_the_gate_makes_do_with_a_generated_market_where_bars_are_few() -> None:
+    service().gate(generated(("AAPL",), date(2023, 1, 3), date(2023, 12, 29)))
+
+
+def test_a_strategy_passes_the_gate_with_its_memory() -> None:
+    checks = CheckService(
+        Nowhere(), find=find, generate=generated, watchlist=("AAPL", "MSFT"), limits=RiskLimits(), policy=Policy()
+    )
+    found = checks.strategy("sma_cross", {"fast": 5, "slow": 20})
+    assert found.passed
+    assert found.parts == ("columns", "score", "live", "restated", "memory")
+    with pytest.raises(InvalidInput, match="no such parameter"):
+        checks.strategy("sma_cross", {"quick": 5})

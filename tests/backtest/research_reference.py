@@ -46,7 +46,7 @@ def reference(panel: Panel, score: np.ndarray, threshold: float, setup: Setup) -
     trades: list[Trade] = []
     equity: list[float] = []
     entering: tuple[int, float] | None = None
-    leaving = False
+    leaving = resting = False
     before = cash  # the cash before the open trade
 
     def enter(signal: int, bar: int, price: float, quantity: float) -> None:
@@ -69,9 +69,11 @@ def reference(panel: Panel, score: np.ndarray, threshold: float, setup: Setup) -
         if not sound[i]:
             equity.append(equity[-1] if equity else setup.capital)
             continue
+        resting = False
         if entering is not None:
             signal, quantity = entering
             price = _entry_price(bars, i, signal, quantity, setup)
+            resting = price is None
             if price is not None:
                 enter(signal, i, price, quantity)
             entering = None
@@ -88,7 +90,7 @@ def reference(panel: Panel, score: np.ndarray, threshold: float, setup: Setup) -
                 leave(i, _worse(bars.close[i], Side.SELL, units, bars.volume[i], setup.costs), "signal")
             else:
                 leaving = True
-        elif units == 0.0 and vote > 0:
+        elif units == 0.0 and vote > 0 and not resting:
             quantity = _quantity(cash, bars.close[i], setup)
             if at_close:
                 enter(i, i, _worse(bars.close[i], Side.BUY, quantity, bars.volume[i], setup.costs), quantity)

@@ -17,12 +17,12 @@ from tests.backtest.markets import plan_of
 COSTS = CostModel(slippage_bps=Decimal(5), half_spread_bps=Decimal(3), commission_bps=Decimal(9))
 
 
-def execution(side: Side, price: Decimal, order: str = "at-spy-1") -> Execution:
+def execution(side: Side, price: Decimal, reason: str = "sell_signal") -> Execution:
     fill = Fill(
-        execution_id="1", venue_order_id=order, symbol="SPY", side=side, quantity=Decimal(10), price=price,
+        execution_id="1", venue_order_id="1", symbol="SPY", side=side, quantity=Decimal(10), price=price,
         filled_at=datetime(2024, 1, 2, 15, tzinfo=UTC),
     )  # fmt: skip
-    return Execution(fill=fill, client_order_id=order, purpose=Purpose.EXIT)
+    return Execution(fill=fill, client_order_id="1", purpose=Purpose.EXIT, reason=reason)
 
 
 @pytest.mark.parametrize("price", ["123.45", "3999.99", "87654.32"])
@@ -36,8 +36,8 @@ def test_it_is_the_distance_from_the_price_of_the_bar(price: str) -> None:
 
 def test_limit_orders_pay_none() -> None:
     assert slippage_of(execution(Side.BUY, Decimal(100)), COSTS) == 0
-    assert slippage_of(execution(Side.SELL, Decimal(100), "at-spy-1-take_profit"), COSTS) == 0
-    assert slippage_of(execution(Side.SELL, Decimal(100), "at-spy-1-stop_loss"), COSTS) > 0
+    assert slippage_of(execution(Side.SELL, Decimal(100), "take_profit"), COSTS) == 0
+    assert slippage_of(execution(Side.SELL, Decimal(100), "stop_loss"), COSTS) > 0
 
 
 def test_a_run_adds_it_up() -> None:

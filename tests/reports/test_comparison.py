@@ -45,6 +45,13 @@ def test_what_makes_it_unfair_is_told(change: dict[str, Any], said: str) -> None
     assert said in warning
 
 
+def test_costs_not_named_are_none_and_the_names_of_a_walk_forward_count() -> None:
+    other_words = {"cost_slippage_bps": "2.0", "cost_minimum_commission": 0.0}
+    assert compare([ONE, other(assumptions=other_words)])["warnings"] == []
+    span = dict((ONE.result or {})["span"])
+    assert compare([ONE, other(span={"start": span["start"], "end": span["end"]})])["warnings"] == []
+
+
 def test_two_to_twenty() -> None:
     for backtests in ([], [ONE], [other(str(i)) for i in range(MOST + 1)]):
         with pytest.raises(InvalidInput, match="2 to 20"):

@@ -84,6 +84,25 @@ def test_the_page_has_every_part() -> None:
     assert text.count("data-symbol=") == 2 and 'href="#entry"' in text and 'href="#exit"' in text
 
 
+def test_a_walk_forward_shows_its_windows() -> None:
+    found = backtest(verdict=VERDICT) | {"params": {"strategy": "macd"}}
+    span = {"start": "2021-03-01T21:00:00+00:00", "end": "2021-06-01T21:00:00+00:00"}
+    ruled = {
+        "train": span,
+        "values": {"fast": 5, "slow_bars": 21.5},
+        "in_sample": {"sharpe": 1.25},
+        "out_of_sample": {"sharpe": -0.5},
+    }
+    windows = [{"test": span, "account_return": -0.02} | ruled, {"test": span, "account_return": None}]
+    degradation = {"mean_sharpe_in_sample": 1.25, "mean_sharpe_out_of_sample": -0.5, "kept": None, "windows_with_a_loss": 1}
+    found["result"]["walk_forward"] = {"windows": windows, "degradation": degradation}
+    said = " ".join("".join(Outline(page(found)).text).split())
+    assert "Walk-forward of macd" in said and "fast 5, slow bars 21.5" in said and "1 of 2 windows lost" in said
+    assert "−2.00 %" in said
+    found["result"]["walk_forward"]["degradation"] = None
+    assert "windows lost" not in page(found) and picture(found)
+
+
 def test_without_a_verdict_it_says_so() -> None:
     assert "was not checked for luck" in page(backtest())
 
@@ -151,6 +170,14 @@ def test_time_ticks_lie_within_and_are_few(first: int, span: int) -> None:
     ticks = time_ticks(Scale(low=float(first), high=float(first + span)))
     assert len(ticks) <= 9 and all(-1e-9 <= tick.at <= 1 + 1e-9 for tick in ticks)
     assert len({tick.text for tick in ticks}) == len(ticks) or span < 86_400 * 2
+
+
+def test_days_without_a_move_are_neither_gain_nor_loss() -> None:
+    found = backtest()["result"]
+    found["returns_histogram"] = {"edges": [-0.03, -0.01, 0.01, 0.02], "counts": [3, 50, 4]}
+    chart = charts.distribution(found)
+    assert chart is not None and [block.role for block in chart.blocks] == ["loss", "benchmark", "gain"]
+    assert chart.blocks[1].top < chart.blocks[2].top < chart.blocks[0].top
 
 
 def test_a_curve_that_multiplies_is_drawn_by_ratios() -> None:

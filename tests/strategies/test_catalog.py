@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from app.domain.errors import InvalidInput, NotFound
 from app.domain.panel import PRICES, Panel
 from app.strategies.catalog import CATALOG, find
 from app.strategies.forecasts import ForecastHistory, Hybrid
+from app.strategies.laws import broken_laws
 from app.strategies.strategy import Parameter, Strategy, checked
 from tests.strategies.panels import walk
 
@@ -74,6 +77,26 @@ def test_it_says_something_once_it_has_its_memory(name: str) -> None:
         assert all(np.isfinite(column[:, memory - 1 :]).all() for column in columns.values())
         assert 0.0 < strategy.threshold(values) <= 1.0
         assert (np.abs(score[:, memory - 1 :]) >= strategy.threshold(values)).any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), name=st.sampled_from(sorted(CATALOG)), seed=st.integers(0, 1_000))
+def test_the_laws_hold_for_any_parameters(data: st.DataObject, name: str, seed: int) -> None:
+    strategy = find(name)
+    given = {p.name: data.draw(_allowed(p), label=p.name) for p in strategy.parameters}
+    for parameter in strategy.parameters:
+        if parameter.below is not None:
+            assume(given[parameter.name] < given[parameter.below])
+    values = checked(strategy, given)
+    panel = walk(2, strategy.memory(values) + 20, seed=seed)
+    bound = strategy.with_forecasts(forecasts_of(panel)) if isinstance(strategy, Hybrid) else strategy
+    assert broken_laws(bound, values, panel) == ()
+
+
+def _allowed(parameter: Parameter) -> st.SearchStrategy[float]:
+    if parameter.is_whole:
+        return st.integers(int(parameter.low), int(min(parameter.high, 70)))
+    return st.floats(parameter.low, parameter.high)
 
 
 @ALL

@@ -72,11 +72,13 @@ def test_the_catalog_is_listed_and_each_one_shown(tmp_path: Path, monkeypatch: p
         ),
     ],
 )
-def test_a_wrong_file_is_named_with_its_line(text: str, words: str, tmp_path: Path) -> None:
+def test_a_wrong_file_is_named_with_its_line(text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "idea.py").write_text(text)
-    with pytest.raises(InvalidInput, match=r"idea\.py") as refusal:
-        load(tmp_path / "idea.py")
-    assert words in refusal.value.message
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path / "idea.py", Path("idea.py")):
+        with pytest.raises(InvalidInput, match=r"idea\.py") as refusal:
+            load(path)
+        assert words in refusal.value.message
 
 
 def test_only_the_named_file_is_run(tmp_path: Path) -> None:
@@ -186,6 +188,27 @@ def test_who_looks_ahead_or_remembers_more_than_declared_is_found(tmp_path: Path
         assert "remembers more than its" in fault
     faults = broken_laws(Leak(), checked(Leak(), {}))
     assert any("looks ahead: mean" in fault for fault in faults) and any("looks ahead: the score" in fault for fault in faults)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('values["length"], values["span"] + 1', 'values["lenght"], 1', "mine.py line 28: KeyError: 'lenght'"),
+        ('return max(values["length"], values["span"] + 1)', "return 0", "memory at least 1"),
+        ("return VOTE", "return 0.0", "threshold must be above 0"),
+        ('"rise": change', '"rise": chance', "NameError: name 'chance' is not defined"),
+        ("return votes((close", "return 3 * votes((close", "is beyond -1..1"),
+        ("default=20, low=2", "default=1, low=2", "length: 1 must lie between 2 and 500"),
+    ],
+)
+def test_a_strategy_that_fails_is_told_with_its_line(old: str, new: str, words: str, tmp_path: Path) -> None:
+    service = StrategyService(tmp_path)
+    path, _ = service.create("mine", as_class=False)
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(InvalidInput, match=r"mine\.py") as refusal:
+        service.choose("mine", {})
+    assert words in refusal.value.message
 
 
 def test_an_unsound_strategy_is_not_traded_with(tmp_path: Path) -> None:

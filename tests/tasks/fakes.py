@@ -89,5 +89,6 @@ def fake_services(*, train: Callable[..., Any] = lambda *a, **k: [], tune: Calla
         ),
         ai=SimpleNamespace(train_batch=train, forecast=lambda bars, at: {}),
         optimizer=SimpleNamespace(tune=tune),
+        divergence=SimpleNamespace(nightly=lambda progress: None),
         close=lambda: None,
     )

@@ -28,6 +28,7 @@ from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
 from app.services.risk_manager import RiskManager
 from app.services.trading_service import CycleReport, TradingService
+from app.services.verdict_gate import VerdictGate
 from app.simulator.accounts.ledger import Entry
 from app.simulator.options import SimulatorOptions
 from app.simulator.server import Server, build_app, configured
@@ -155,6 +156,7 @@ def build_system(
     timeout_seconds: float = 10.0,
     monotonic: Callable[[], float] = time.monotonic,
     version: str = __version__,
+    verdicts: VerdictGate | None = None,
 ) -> System:
     """wrap: puts something between the services and the real broker adapter. clock: ours, not the venue's."""
     clock = clock or WallClock()
@@ -188,6 +190,7 @@ def build_system(
         policy=policy or Policy(),
         cycle_seconds=600,
         version=version,
+        verdicts=verdicts,
     )
     return System(exchange=exchange, database=database, trading=trading, risk=risk, venue=venue, wire=wire)
 

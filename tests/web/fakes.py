@@ -354,6 +354,21 @@ class FakeAudit:
         return Story(client_order_id=name, origin="decision", state="sent", order=order, legs=(), lines=(line,))
 
 
+class FakeVerdicts:
+    def of_backtest(self, backtest_id: str) -> dict[str, Any]:
+        if backtest_id != "b-1":
+            raise NotFound(f"no verdict on backtest {backtest_id}")
+        check = {"name": "trades", "level": "WARN", "figure": 3.0, "threshold": 30.0, "sentence": "3 closed trades"}
+        return {
+            "backtest_id": "b-1",
+            "at": NOW,
+            "level": "WARN",
+            "reasons": ["3 closed trades"],
+            "trials": 7,
+            "checks": [check, check | {"figure": None}],
+        }
+
+
 class FakeModels:
     def status(self) -> list[dict[str, Any]]:
         return [{"symbol": "AAPL", "version": "abc", "trained_through": NOW, "scores": {"mse_ratio": 0.998}}]
@@ -421,6 +436,7 @@ class FakeServices:
     database: FakeDatabase = field(default_factory=FakeDatabase)
     ai: FakeModels = field(default_factory=FakeModels)
     audit: FakeAudit = field(default_factory=FakeAudit)
+    verdicts: FakeVerdicts = field(default_factory=FakeVerdicts)
     research: FakeResearch = field(default_factory=FakeResearch)
     tasks: FakeQueue = field(init=False)
 

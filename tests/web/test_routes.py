@@ -34,6 +34,7 @@ ROUTES = [
     ("POST", "/api/hyperparameter/optimize", {"trials": 5}, 202, answers.Accepted),
     ("POST", "/api/backtest/run", {"symbols": ["AAPL", "MSFT"], "days": 90, "initial_capital": 100000}, 202, answers.Accepted),
     ("GET", "/api/backtests/b-1", None, 200, answers.Open),
+    ("GET", "/api/backtests/b-1/verdict", None, 200, answers.VerdictAnswer),
     ("GET", "/api/backtests?limit=5&before=2026-03-05T00:00:00Z", None, 200, answers.Backtests),
     ("GET", "/api/backtests/compare?ids=b-1,b-2", None, 200, answers.Comparison),
     ("GET", "/api/risk/status", None, 200, answers.RiskStatus),
