@@ -23,6 +23,7 @@ from app.domain.bar import DAILY, Floats
 from app.domain.errors import InvalidInput
 from app.domain.forecast import Answer, Forecast, Forecaster, NoForecast
 from app.domain.panel import Panel
+from app.engine.strategy_rules import strategy_limits, strategy_policy
 from app.learning.model import ParamStore
 from app.learning.splits import Split, windows
 from app.risk.limits import Policy, RiskLimits
@@ -120,13 +121,10 @@ class Windows:
         return {name: answer[name] for name in kept}
 
     def limits_and_policy(self, strategy: Strategy) -> tuple[RiskLimits, Policy]:
-        """Those of the settings with the strategy's exits, and its scores at `VOTE`."""
-        exits = strategy.exits
-        limits = self._limits._replace(
-            stop_loss_fraction=exits.stop_loss_fraction, take_profit_fraction=exits.take_profit_fraction
-        )
-        policy = self._policy._replace(buy_threshold=VOTE, sell_threshold=-VOTE, confidence_threshold=0.0, exits=exits)
-        return limits, policy
+        """Those of live trading with this strategy, its scores at `VOTE`."""
+        values = {parameter.name: parameter.default for parameter in strategy.parameters}
+        policy = strategy_policy(strategy, values, self._policy)
+        return strategy_limits(strategy, self._limits), policy._replace(buy_threshold=VOTE, sell_threshold=-VOTE)
 
     def own_limits_and_policy(self) -> tuple[RiskLimits, Policy]:
         """Those of the settings."""

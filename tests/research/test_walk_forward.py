@@ -30,6 +30,7 @@ from tests.research.test_searches import start
 
 ASKED = {"strategy": "sma_cross", "grid": {"fast": [3, 5, 8], "slow": [13, 21, 34]}, "train_bars": 200, "test_bars": 110}
 PANEL = align(BARS)
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the databases are compared in test_runs.py
 
 
 @pytest.fixture
@@ -47,6 +48,7 @@ def windows(result):
     ]
 
 
+@ON_SQLITE
 def test_each_window_chooses_on_its_own_past(service):
     run = service.work(service.start("walk_forward", ASKED))
     assert run.state is RunState.DONE
@@ -69,6 +71,7 @@ def test_each_window_chooses_on_its_own_past(service):
     assert service.database.verdict_of(run.run_id).judged.values == rows[-1]["values"]
 
 
+@ON_SQLITE
 def test_later_bars_change_no_earlier_window(service):
     whole = service.work(service.start("walk_forward", ASKED))
     end = date.fromisoformat(windows(whole.result)[2]["test"]["end"][:10])
@@ -106,6 +109,7 @@ def test_rescaled_scores_keep_order_and_dead_zone(threshold):
     assert np.array_equal(np.abs(scaled) >= VOTE, np.abs(score) >= threshold)
 
 
+@ON_SQLITE
 def test_models_are_those_that_a_backtest_trains(service, tmp_path):
     asked = {"strategy": "ensemble", "symbols": ["AAA", "BBB"], "train_bars": 450, "test_bars": 125}
     run = service.work(service.start("walk_forward", asked))
@@ -137,16 +141,16 @@ def _second(session):
         ({"grid": {"fast": [-1]}}, "is not among"),
     ],
 )
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ON_SQLITE
 def test_what_cannot_be_walked_is_refused_with_the_reason(service, change, says):
     with pytest.raises(InvalidInput, match=says):
         service.start("walk_forward", ASKED | change)
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ON_SQLITE
 def test_a_killed_walk_forward_goes_on_and_comes_to_what_an_unbroken_one_does(service, database_url, tmp_path):
-    asked = ASKED | {"test_bars": 20, "grid": {"fast": [3, 5, 8, 11], "slow": [13, 17, 21, 34, 55]}}
+    asked = ASKED | {"test_bars": 60}
     run_id = service.start("walk_forward", asked)
     worker = start(database_url, tmp_path, run_id)
     deadline = time.monotonic() + 90
