@@ -34,7 +34,7 @@ def product(data: Path, threads: int) -> None:
         costs=CostModel(slippage_bps=Decimal(0), commission_bps=Decimal(5)), fill=FillRule.CLOSE, capital=1.0, fraction=0.95
     )
     sets = [{"fast": fast, "slow": slow} for fast, slow in PAIRS.tolist()]
-    run = lambda: sweep(SmaCross(), panel, sets, setup, threads=threads, line_bytes=24 << 20)  # noqa: E731
+    run = lambda: sweep(SmaCross(), panel, sets, setup, threads=threads)  # noqa: E731
     found = measured(f"product, {threads} threads", "product", len(sets), "sets", run, runs=5)
     tell({name: found.figures[name].tolist() for name in ("total_return", "max_drawdown")})
 
