@@ -127,7 +127,7 @@ class BarTape:
     of them (before the open, after the close) is left out, one that reaches over a close is complete at the close. start:
     sessions before that date are history only. days: daily bars by symbol for volatility, ATR and last close; without them
     the days are made of the bars.
-    edges: the first bar of each of `all_sessions` in `panel`, and the end of the last.
+    edges: the first bar of each of `all_sessions` in `panel`, and the end of the last. closes_at: of each of them, seconds.
     """
 
     def __init__(
@@ -146,6 +146,7 @@ class BarTape:
             raise InvalidInput("no bar lies in a session; check the bars' time zone and the calendar", code="too_few_bars")
         self.panel = panel
         self.all_sessions = tuple(sessions[int(i)] for i in kept)
+        self.closes_at = closes[kept]
         self._first = next((i for i, s in enumerate(self.all_sessions) if start is None or s.day >= start), None)
         if self._first is None:
             raise InvalidInput(f"the bars end on {self.all_sessions[-1].day}, before {start}", code="too_few_bars")

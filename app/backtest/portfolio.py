@@ -180,6 +180,11 @@ class Market:
         return np.ascontiguousarray(price.T), np.ascontiguousarray(age.T)
 
     @cached_property
+    def figures(self) -> tuple[Floats, ...]:
+        """Those of the completed days, shape (n_sessions, n_symbols)."""
+        return tuple(np.ascontiguousarray(array if self._whole else array[:, self._rows]) for array in self.tape.figures)
+
+    @cached_property
     def bars(self) -> tuple[Floats, Floats, Floats, Floats]:
         """open, high, low, volume of the chosen symbols, shape (n_symbols, n_bars)."""
         panel: Panel = self.tape.panel
@@ -225,8 +230,7 @@ def tapes_of(plan: Plan, market: Market, expected: Floats, confidence: Floats | 
     tape = market.tape
     price, age = market.price_and_age
     opened, high, low, volume = market.bars
-    figures = [np.ascontiguousarray(array[:, tape.rows(market.symbols)]) for array in tape.figures]
-    last_close, volatility, usual, atr = figures
+    last_close, volatility, usual, atr = market.figures
     return Tapes(
         opened,
         high,
@@ -238,7 +242,7 @@ def tapes_of(plan: Plan, market: Market, expected: Floats, confidence: Floats | 
         np.ones((1, len(market.symbols))) if confidence is None else market.by_time(confidence),
         tape.edges,
         tape.panel.known_at.astype(np.float64),
-        np.array([hours.closes_at.timestamp() for hours in tape.all_sessions]),
+        tape.closes_at.astype(np.float64),
         last_close,
         volatility,
         usual,

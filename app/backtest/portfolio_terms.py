@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -79,6 +80,7 @@ def costs_of(model: CostModel) -> Costs:
     )
 
 
+@lru_cache(maxsize=256)
 def _is_power_of_ten(step: Decimal) -> bool:
     return step > 0 and Decimal(10) ** step.adjusted() == step
 
