@@ -122,10 +122,10 @@ class Executor:
             return "unsent"
         except OutcomeUnknown as error:
             return self._unknown(order.client_order_id, error.message)
+        if order.purpose is Purpose.ENTRY:  # before anything is stored: that may take as long as the database is locked
+            self._take_back_if_forbidden(answer)
         self._database.keep_answer(order.client_order_id, reported_event(answer), venue_order=answer)
         bound.info("order_sent", side=order.side, quantity=str(order.quantity), reason=order.reason, status=answer.status)
-        if order.purpose is Purpose.ENTRY:
-            self._take_back_if_forbidden(answer)
         return "sent"
 
     def _take_back_if_forbidden(self, entry: VenueOrder) -> None:
