@@ -1,6 +1,6 @@
 # Alpha Trader: `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test replay test-risk test-orders test-reconcile test-audit test-statistics exchange-laws exchange-kill bench-exchange test-faults kill-campaign check lock clean
+.PHONY: help up test replay test-risk test-orders test-reconcile test-audit test-statistics exchange-laws exchange-kill bench bench-exchange test-faults kill-campaign check lock clean
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
@@ -44,6 +44,13 @@ exchange-laws: $(VENV)/.ready-dev ## The long campaign of the simulated exchange
 
 exchange-kill: $(VENV)/.ready-dev ## kill -9 of the exchange under load, KILLS times (50): no order lost, none doubled
 	@KILLS=$${KILLS:-50} $(BIN)/pytest -s tests/simulator/test_kill.py
+
+bench: $(VENV)/.ready-dev ## The product beside its peers (installed on demand), workload by workload; ROUNDS=3
+	@for script in same_trades sweep single portfolio features models storage; do \
+		case $$script in same_trades|portfolio) rounds= ;; *) rounds="--rounds $${ROUNDS:-3}" ;; esac; \
+		$(BIN)/python benchmarks/$$script.py $$rounds || exit 1; \
+	done
+	@$(BIN)/python benchmarks/scaling.py
 
 bench-exchange: $(VENV)/.ready ## Orders and reads a second of the simulated exchange on this machine
 	@$(BIN)/python benchmarks/exchange.py

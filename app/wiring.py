@@ -266,7 +266,7 @@ def build_guard(settings: Settings) -> GuardDuty:
     database = _database(settings, clock)
     alpaca = _venue(settings, database, clock)
     turn = Turn(database)
-    limits, _ = rules_in_force(settings)
+    limits = _limits_of_holdings(settings, database)
     orders = ExitOrders(
         venue=alpaca,
         database=database,
@@ -281,6 +281,19 @@ def build_guard(settings: Settings) -> GuardDuty:
         interval_seconds=settings.exit_monitor_seconds,
         follows_venue=settings.trading_mode is TradingMode.SIMULATED,
     )
+
+
+def _limits_of_holdings(settings: Settings, database: DatabaseService) -> RiskLimits:
+    """Those of the strategy that trades, else of the settings: holdings are protected whatever became of a strategy's file."""
+    try:
+        return rules_in_force(settings)[0]
+    except ConfigurationError as fault:
+        database.enqueue_alert(
+            "protection",
+            f"The strategy cannot be read, so the exit monitor protects holdings by RISK_STOP_LOSS_PCT and RISK_TAKE_PROFIT_PCT: "
+            f"{fault.message}",
+        )
+        return settings.limits
 
 
 def open_without_migrating(settings: Settings) -> DatabaseService:

@@ -18,7 +18,7 @@ from app.engine.recording import from_json
 from app.services.strategy_service import StrategyService
 from app.strategies.catalog import find
 from app.strategies.forecaster import TapedForecaster
-from app.wiring import Services, build, rules_in_force
+from app.wiring import Services, build, build_guard, open_without_migrating, rules_in_force
 from tests.trading.exchange import SYMBOLS, Exchange
 
 Start = Callable[..., Services]
@@ -146,6 +146,14 @@ def test_a_strategy_that_cannot_trade_is_refused_at_the_start(
     with pytest.raises(ConfigurationError, match="STRATEGY") as refusal:
         start(**chosen)
     assert words in refusal.value.message
+
+
+def test_holdings_are_protected_whatever_became_of_the_strategys_file(exchange: Exchange, tmp_path: Path) -> None:
+    settings = settings_of(exchange, tmp_path, strategy="gone", risk_stop_loss_pct=-0.03)
+    looked = iter([False, True])
+    build_guard(settings).run(lambda: next(looked), lambda _: None)
+    (told,) = open_without_migrating(settings).outbox_pending(10)
+    assert "RISK_STOP_LOSS_PCT" in told.message and "gone" in told.message
 
 
 @pytest.mark.parametrize(
