@@ -47,10 +47,10 @@ exchange-kill: $(VENV)/.ready-dev ## kill -9 of the exchange under load, KILLS t
 
 bench: $(VENV)/.ready-dev ## The product beside its peers (installed on demand), workload by workload; ROUNDS=3
 	@for script in same_trades sweep single portfolio features models storage; do \
-		case $$script in same_trades|portfolio) rounds= ;; *) rounds="--rounds $${ROUNDS:-3}" ;; esac; \
+		case $$script in same_trades) rounds= ;; *) rounds="--rounds $${ROUNDS:-3}" ;; esac; \
 		$(BIN)/python benchmarks/$$script.py $$rounds || exit 1; \
 	done
-	@$(BIN)/python benchmarks/scaling.py
+	@$(BIN)/python -m benchmarks.scaling
 
 bench-exchange: $(VENV)/.ready ## Orders and reads a second of the simulated exchange on this machine
 	@$(BIN)/python benchmarks/exchange.py

@@ -1,33 +1,27 @@
-"""W3: a portfolio of daily bars, the seven best of a given score, all risk rules; symbol-bars per CPU second.
+"""W3: 32 and 500 symbols over five years of days, the seven best of a given score, all risk rules; beside raptorbt.
 
-    python -m benchmarks.portfolio [--raptorbt PYTHON]
-
-PYTHON: an interpreter with raptorbt 0.13.4 and numpy; it then runs the same bars and picks beside the product (stops and the
-cap on positions, no daily halt, no drawdown or breaker rules) and the ratio is printed.
+`python benchmarks/portfolio.py [--rounds 3] [--out results.jsonl]`. The product runs the loop alone, on bars laid out once for
+many runs, and a whole run with its layout. raptorbt knows stops and the cap on positions, no daily halt, drawdown or breakers.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from side_by_side import Message, merged, peer, table, told
 
 from app.backtest.bar_tape import BarTape
 from app.backtest.driver import Plan, first_risk
 from app.backtest.portfolio import LASTING, Market, tapes_of, trade_portfolio
 from app.backtest.portfolio_loop import trade
 from app.backtest.portfolio_terms import costs_of, steps_of
-from app.domain.panel import Panel
+from app.domain.panel import PRICES, Panel
 from app.engine.arrays import standing_numbers
 from app.engine.costs import CostModel
 from app.engine.rules import Venue
@@ -35,19 +29,6 @@ from app.risk.limits import Policy, RiskLimits
 from app.runtime.calendar import new_york_calendar
 
 DAYS, TOP, SEED = 1260, 7, 11
-PEER = """
-import json, sys, time, statistics, numpy as np, raptorbt as rb
-d = np.load(sys.argv[1]); close, top = d["close"], d["top"]; z = np.zeros((close.shape[0], 1), bool)
-before = np.hstack([z, top[:, :-1]]); ts = d["time"] * 10**9; C = np.ascontiguousarray
-names = ("open", "high", "low", "close", "volume"); enter, leave = top & ~before, ~top & before
-ins = [(ts, *[C(d[k][i]) for k in names], C(enter[i]), C(leave[i]), 1, 1.0, f"S{i}") for i in range(len(close))]
-cfg = rb.BacktestConfig(initial_capital=1e6, fees=5e-4, max_positions=7)
-cfg.set_fixed_stop(0.05); cfg.set_fixed_target(0.10)
-rb.run_portfolio_backtest(ins, cfg); took = []
-for _ in range(15):
-    t = time.process_time(); rb.run_portfolio_backtest(ins, cfg); took.append(time.process_time() - t)
-print(json.dumps(statistics.median(took)))
-"""
 
 
 def panel_of(symbols: int) -> tuple[Panel, np.ndarray]:
@@ -78,25 +59,19 @@ def panel_of(symbols: int) -> tuple[Panel, np.ndarray]:
     return panel, score
 
 
-def median_cpu(work: Callable[[], Any], times: int = 25) -> float:
-    """CPU seconds of one call, the first left out."""
-    work()
-    took = []
-    for _ in range(times):
-        start = time.process_time()
-        work()
-        took.append(time.process_time() - start)
-    return statistics.median(took)
+def picks_of(score: np.ndarray) -> np.ndarray:
+    """The best of each day."""
+    picked: np.ndarray = (score >= np.sort(score, axis=0)[-TOP]) & (score > 0)
+    return picked
 
 
-def product(symbols: int) -> tuple[float, float, Panel, np.ndarray]:
-    """(CPU seconds of the loop, of a whole run with its layout, the bars, the picks)."""
+def product(symbols: int) -> None:
+    """The contestant of the product, in a process of its own."""
+    from measuring import measured
+
     panel, score = panel_of(symbols)
-    best = score >= np.sort(score, axis=0)[-TOP]
-    top = best & (score > 0)
-    expected = np.where(top, score, -1.0)
+    expected = np.where(picks_of(score), score, -1.0)
     sessions = new_york_calendar().between(date(2018, 1, 2), date(2030, 1, 1))[:DAYS]
-    tape = BarTape(panel, sessions)
     plan = Plan(
         symbols=panel.symbols,
         capital=Decimal(1_000_000),
@@ -104,7 +79,7 @@ def product(symbols: int) -> tuple[float, float, Panel, np.ndarray]:
         policy=Policy(buy_threshold=1e-9, sell_threshold=-0.5, confidence_threshold=0.0),
         costs=CostModel(slippage_bps=Decimal(5)),
     )
-    market = Market(tape, plan.symbols)
+    market = Market(BarTape(panel, sessions), plan.symbols)
     steps = steps_of([plan.rules_of(symbol) for symbol in plan.symbols])
     if steps is None:
         raise SystemExit("the steps of the instruments are no powers of ten")
@@ -112,32 +87,33 @@ def product(symbols: int) -> tuple[float, float, Panel, np.ndarray]:
         tapes_of(plan, market, expected, None), 0, 1e6, standing_numbers(first_risk(plan.capital, sessions[0])),
         Venue(0, LASTING), steps, costs_of(plan.costs), plan.limits, plan.policy, False,
     )  # fmt: skip
-    return median_cpu(lambda: trade(*arguments)), median_cpu(lambda: trade_portfolio(plan, market, expected)), panel, top
-
-
-def peer(python: str, panel: Panel, top: np.ndarray) -> float:
-    """CPU seconds of raptorbt on the same bars."""
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "bars.npz"
-        columns = {name: getattr(panel, name) for name in ("open", "high", "low", "close", "volume")}
-        np.savez(path, time=panel.timestamp, top=top, **columns)
-        said = subprocess.run([python, "-c", PEER, str(path)], check=True, capture_output=True, text=True)
-    return float(json.loads(said.stdout))
+    work = float(symbols * DAYS)
+    measured("product, the loop", "product", work, "symbol-bars", lambda: trade(*arguments), runs=25)
+    whole = lambda: trade_portfolio(plan, market, expected)  # noqa: E731
+    measured("product, a whole run", "product", work, "symbol-bars", whole, runs=25)
 
 
 def main() -> None:
-    """Print one line per size."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--raptorbt", metavar="PYTHON")
-    chosen = parser.parse_args()
-    for symbols in (32, 500):
-        loop, whole, panel, top = product(symbols)
-        work = symbols * DAYS / 1e6
-        line = f"{symbols} symbols x {DAYS} days: loop {work / loop:.1f} M symbol-bars/s, with layout {work / whole:.1f} M"
-        if chosen.raptorbt:
-            other = peer(chosen.raptorbt, panel, top)
-            line += f"; raptorbt {work / other:.1f} M, ratio {other / loop:.1f} (with layout {other / whole:.1f})"
-        print(line, flush=True)
+    """Rounds of all contestants, and a table for each size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--only", type=int, help=argparse.SUPPRESS)
+    wish = parser.parse_args()
+    if wish.only:
+        product(wish.only)
+        return
+    with tempfile.TemporaryDirectory() as place:
+        for symbols in (32, 500):
+            panel, score = panel_of(symbols)
+            data = Path(place) / f"{symbols}.npz"
+            np.savez(data, time=panel.timestamp * 10**9, picks=picks_of(score), **{n: getattr(panel, n) for n in PRICES})
+            figures: dict[str, list[Message]] = {}
+            for _ in range(wish.rounds):
+                rows = told([sys.executable, __file__, "--only", str(symbols)]) + peer("raptorbt", "portfolio", data)
+                for row in rows:
+                    figures.setdefault(row["name"], []).append(row)
+            table(f"W3, {symbols} symbols", [merged(rounds) for rounds in figures.values()], wish.out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""raptorbt in its own environment: `python run_raptorbt.py sweep|single|class DATA.npz`."""
+"""raptorbt in its own environment: `python run_raptorbt.py sweep|single|class|portfolio DATA.npz`."""
 
 from __future__ import annotations
 
@@ -85,6 +85,20 @@ def by_class(data: dict[str, np.ndarray], config: raptorbt.BacktestConfig) -> No
     tell({"trades": measured("raptorbt class", VERSION, len(data["close"]), "bars", run, runs=1)})
 
 
+def portfolio(data: dict[str, np.ndarray], config: raptorbt.BacktestConfig) -> None:
+    """Symbols that enter and leave the picks, shape (n_symbols, n_bars); stops and targets, no halts."""
+    picked = data["picks"]
+    before = np.hstack([np.zeros((len(picked), 1), bool), picked[:, :-1]])
+    rows = [np.ascontiguousarray(one) for one in (picked & ~before, ~picked & before)]
+    columns = [np.ascontiguousarray(one) for one in prices(data)]
+    items = [
+        (data["time"], *(column[i] for column in columns), rows[0][i], rows[1][i], 1, 1.0, f"S{i}") for i in range(len(picked))
+    ]
+    config.set_fixed_stop(0.05)
+    config.set_fixed_target(0.10)
+    measured("raptorbt", VERSION, picked.size, "symbol-bars", lambda: raptorbt.run_portfolio_backtest(items, config), runs=15)
+
+
 def prices(data: dict[str, np.ndarray]) -> list[np.ndarray]:
     """Columns in the order of the library."""
     return [data[name] for name in ("open", "high", "low", "close", "volume")]
@@ -92,6 +106,6 @@ def prices(data: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 if __name__ == "__main__":
     given = dict(np.load(sys.argv[2]))
-    {"sweep": sweep, "single": single, "class": by_class}[sys.argv[1]](
-        given, raptorbt.BacktestConfig(initial_capital=1e6, fees=5e-4)
-    )
+    works = {"sweep": sweep, "single": single, "class": by_class, "portfolio": portfolio}
+    more = {"max_positions": 7} if sys.argv[1] == "portfolio" else {}
+    works[sys.argv[1]](given, raptorbt.BacktestConfig(initial_capital=1e6, fees=5e-4, **more))
