@@ -9,12 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import cli
+from app.commands.console import out
 from app.commands.research import read_grid
 from app.config import settings
 from app.domain.errors import InvalidInput
 from tests.research.bench import BARS
 
-WIDE = {"COLUMNS": "200", "NO_COLOR": "1"}
+PLAIN = {"NO_COLOR": "1"}
 
 
 @pytest.fixture
@@ -26,6 +27,7 @@ def trader(tmp_path, monkeypatch):
         "PARAMS_DIR": str(tmp_path / "params"),
     }.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(out, "_width", 200)  # a console keeps the width of the moment at which it was first imported
     settings.cache_clear()
     file = tmp_path / "bars.csv"
     rows = [
@@ -35,7 +37,7 @@ def trader(tmp_path, monkeypatch):
     ]
     file.write_text("\n".join(["symbol,timestamp,open,high,low,close,volume", *rows]))
     runner = CliRunner()
-    yield lambda *arguments: runner.invoke(cli, [one.replace("FILE", str(file)) for one in arguments], env=WIDE)
+    yield lambda *arguments: runner.invoke(cli, [one.replace("FILE", str(file)) for one in arguments], env=PLAIN)
     settings.cache_clear()
 
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
-from structlog.testing import capture_logs
 
 from app.celery_config import CeleryTaskQueue, make_celery
 from app.config import Settings
@@ -15,6 +14,7 @@ from app.domain.research import RunState
 from app.local.broker_server import free_port
 from app.services.ensemble_grid import grid_request
 from app.tasks import process, research
+from tests.logs import logged
 from tests.research import bench, toy
 from tests.research.bench import BARS
 
@@ -53,7 +53,7 @@ def test_a_slice_ends_between_two_chunks_and_rings_for_the_next(database_url, ru
     assert service.run(run_id).state is RunState.DONE
     deliver(research.work_on_research, run_id=run_id)  # over: nothing is rung for any more
     assert len(rung) == 3
-    with capture_logs() as logs:
+    with logged() as logs:
         deliver(research.work_on_research, run_id="unknown")
     assert [line["event"] for line in logs] == ["research_failed"]
 
@@ -66,7 +66,7 @@ def test_the_nightly_search_fills_the_table_of_results_once_a_night(database_url
     monkeypatch.setattr(research, "venue_now", lambda: NIGHT)
     alpaca = SimpleNamespace(training_bars=lambda symbols: fetched.append(symbols) or database.save_bars(BARS))
     install(SimpleNamespace(research=service, settings=settings, alpaca=alpaca, close=database.close))
-    with capture_logs() as logs:
+    with logged() as logs:
         deliver(research.optimize_ensemble)
         deliver(research.optimize_ensemble)
     assert [line["event"] for line in logs].count("optimization done") == 2  # the second tells what the first found

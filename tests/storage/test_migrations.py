@@ -14,7 +14,6 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, select, text
-from structlog.testing import capture_logs
 
 from app.config import Settings
 from app.domain.errors import ConfigurationError
@@ -23,6 +22,7 @@ from app.storage import migrations
 from app.storage.database import Database, StorageUnavailable
 from app.storage.migrations import _upgrade, migrate, revision
 from app.storage.tables import INTENTS, METADATA, VENUE_ORDER_IDS
+from tests.logs import logged
 
 
 def test_migrations_make_the_tables_that_the_code_expects(database):
@@ -146,7 +146,7 @@ def test_E18_live_mode_refuses_an_old_sqlite(monkeypatch, version, refused):
 def test_E18_an_old_sqlite_is_called_out_once(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(database_module, "_warned", False)
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 2))
-    with capture_logs() as said:
+    with logged() as said:
         for name in ("a", "b"):
             Database(f"sqlite:///{tmp_path / name}")
     assert [line["event"] for line in said] == ["sqlite_wal_reset_bug"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import structlog
 
 from app.domain.verdict import Check, Judged, Level, Verdict
 from app.services.database_service import DatabaseService
 from app.services.verdict_gate import VerdictGate
+from tests.logs import logged
 from tests.trading.exchange import SYMBOLS, Exchange, System, build_system, scripted
 
 RISING = dict.fromkeys(SYMBOLS, 0.03)
@@ -60,7 +60,7 @@ def test_after_a_fail_holdings_are_left_and_none_is_entered(
 
 def test_where_no_money_is_at_stake_it_only_warns(exchange: Exchange, ledger_database: DatabaseService, tmp_path: Path) -> None:
     system = system_of(exchange, ledger_database, tmp_path, real_money=False)
-    with structlog.testing.capture_logs() as logs:
+    with logged() as logs:
         system.trading.prepare()
     assert [line["entries"] for line in logs if line["event"] == "strategy_unproven"] == ["allowed: no real money"]
     assert not ledger_database.outbox_pending()
