@@ -102,12 +102,12 @@ def by_command(stack: Stack) -> Iterator[Throw]:
 
 
 def _token(address: str) -> str:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
         try:
             answer = requests.post(f"{address}/auth/login", json={"username": "admin", "password": "password"}, timeout=20)
             return str(answer.json()["access_token"])
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             assert time.monotonic() < deadline, "the API did not start"
             time.sleep(0.1)
 
