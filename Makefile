@@ -82,8 +82,8 @@ test-statistics: $(VENV)/.ready-dev ## How often luck gets PASS and an edge does
 		$(BIN)/pytest -n 2 -s --timeout 7200 tests/statistics
 
 check: $(VENV)/.ready-dev ## Lint, format, types and import rules
-	@$(BIN)/ruff check app tests
-	@$(BIN)/ruff format --check app tests
+	@$(BIN)/ruff check app tests benchmarks
+	@$(BIN)/ruff format --check app tests benchmarks
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 

@@ -290,8 +290,8 @@ def _limits_of_holdings(settings: Settings, database: DatabaseService) -> RiskLi
     except ConfigurationError as fault:
         database.enqueue_alert(
             "protection",
-            f"The strategy cannot be read, so the exit monitor protects holdings by RISK_STOP_LOSS_PCT and RISK_TAKE_PROFIT_PCT: "
-            f"{fault.message}",
+            "The strategy cannot be read, so the exit monitor protects holdings by RISK_STOP_LOSS_PCT and RISK_TAKE_PROFIT_PCT: "
+            + fault.message,
         )
         return settings.limits
 
