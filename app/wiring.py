@@ -290,7 +290,7 @@ def _limits_of_holdings(settings: Settings, database: DatabaseService) -> RiskLi
     except ConfigurationError as fault:
         database.enqueue_alert(
             "protection",
-            "The strategy cannot be read, so the exit monitor protects holdings by RISK_STOP_LOSS_PCT and RISK_TAKE_PROFIT_PCT: "
+            "The strategy cannot be read; the exit monitor protects holdings by RISK_STOP_LOSS_PCT and RISK_TAKE_PROFIT_PCT: "
             + fault.message,
         )
         return settings.limits
