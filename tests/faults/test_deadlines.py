@@ -71,6 +71,7 @@ def fill_without_legs(scene: Scene, symbol: str) -> None:
     uncover(scene, symbol)
 
 
+@pytest.mark.long
 def test_R10_a_holding_is_covered_again_within_a_minute(database_file: Path, ledger: DatabaseService, tmp_path: Path) -> None:
     bare, cancelled, restarted = [], [], []
     symbols = [f"S{number}" for number in range(ROUNDS)]
