@@ -11,7 +11,7 @@ A span starts flat: bars before it only feed the columns, decisions fall on its 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -22,7 +22,7 @@ import numpy.typing as npt
 from app.backtest.kernel import Terms, walk
 from app.backtest.periods import Year, day_ends, year_of
 from app.backtest.research import FillRule, Instrument, Setup, exits_of, instrument, votes_of
-from app.backtest.sweep import sweep
+from app.backtest.sweep import Watched, sweep
 from app.domain.bar import DAILY, Floats
 from app.domain.errors import InvalidInput
 from app.domain.panel import Panel
@@ -201,25 +201,6 @@ def _walk(tape: _Tape, score: Floats, threshold: float, terms: Terms) -> tuple[F
     return marked, int(sums.trades), int(sums.wins)
 
 
-class _Watched(Mapping[str, float]):
-    """Values that note which of them were read."""
-
-    def __init__(self, values: Values) -> None:
-        self._values = values
-        self.read: set[str] = set()
-
-    def __getitem__(self, name: str) -> float:
-        self.read.add(name)
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        self.read.update(self._values)
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-
 def _columns(strategy: Strategy, panel: Panel, sets: Sequence[Values]) -> Iterator[tuple[Values, Columns]]:
     """The columns of each set. Sets that agree in all that was read for the columns before share them: weights and thresholds
     that only the score reads cost nothing."""
@@ -227,7 +208,7 @@ def _columns(strategy: Strategy, panel: Panel, sets: Sequence[Values]) -> Iterat
     asked: dict[str, float] = {}
     for values in sets:
         if held is None or any(values[name] != value for name, value in asked.items()):
-            watched = _Watched(values)
+            watched = Watched(values)
             held = strategy.columns(panel, watched)
             asked = {name: values[name] for name in watched.read}
         yield values, held

@@ -285,7 +285,7 @@ class _Shared:
         """Those of a set."""
         with self._lock:
             if self._columns is None or any(values[name] != value for name, value in self._asked.items()):
-                watched = _Watched(values)
+                watched = Watched(values)
                 self._columns = self._strategy.columns(self._panel, watched)
                 self._asked = {name: values[name] for name in watched.read}
             return self._columns
@@ -296,7 +296,7 @@ class _Shared:
         return tuple(sorted(self._asked))
 
 
-class _Watched(Mapping[str, float]):
+class Watched(Mapping[str, float]):
     """Values that note which of them were read."""
 
     def __init__(self, values: Values) -> None:

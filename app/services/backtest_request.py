@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from app.backtest.driver import Grain
 from app.config import is_symbol
@@ -16,6 +16,22 @@ from app.engine.costs import CostModel, Liquidity
 MAX_DAYS = 2520
 Timeframe = Literal["1Min", "5Min", "15Min", "30Min", "1Hour", "1Day"]
 Bps = Annotated[Decimal, Field(ge=0, le=1000, allow_inf_nan=False)]
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        value = value.replace(",", " ").split()
+    if not isinstance(value, (list, tuple)):
+        return value
+    names = tuple(dict.fromkeys(str(name).strip().upper() for name in value))
+    bad = [name for name in names if not is_symbol(name)]
+    if bad or len(names) > 1000:
+        raise ValueError(f"not symbols: {' '.join(bad)[:80]}" if bad else "more than 1000 symbols; ask for fewer")
+    return names
+
+
+# As a list or a text with blanks or commas; each once, in capitals.
+SymbolNames = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
 class Exits(BaseModel):
@@ -44,7 +60,7 @@ class BacktestRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    symbols: tuple[str, ...] = ()
+    symbols: SymbolNames = ()
     days: int = Field(90, ge=2, le=MAX_DAYS)
     start: date | None = None
     end: date | None = None
@@ -80,19 +96,6 @@ class BacktestRequest(BaseModel):
     def liquidity(self) -> Liquidity:
         """How much of a bar one order gets."""
         return Liquidity(participation=self.participation, seed=self.seed)
-
-    @field_validator("symbols", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            value = value.replace(",", " ").split()
-        if not isinstance(value, (list, tuple)):
-            return value
-        names = tuple(dict.fromkeys(str(s).strip().upper() for s in value))
-        bad = [name for name in names if not is_symbol(name)]
-        if bad or len(names) > 1000:
-            raise ValueError(f"not symbols: {' '.join(bad)[:80]}" if bad else "more than 1000 symbols; ask for fewer")
-        return names
 
     @model_validator(mode="after")
     def _check_span(self) -> Self:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from app.config import is_symbol
 from app.domain.errors import InvalidInput
+from app.services.backtest_request import SymbolNames
 
 Timeframe = Literal["1Min", "5Min", "15Min", "30Min", "1Hour", "1Day"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -35,7 +35,7 @@ class ResearchRequest(BaseModel):
     strategy: str = Field(min_length=1, max_length=100)
     values: dict[str, Finite] = {}
     data: str | None = Field(None, max_length=1000)
-    symbols: tuple[str, ...] = ()
+    symbols: SymbolNames = ()
     timeframe: Timeframe = "1Day"
     start: date | None = None
     end: date | None = None
@@ -47,19 +47,6 @@ class ResearchRequest(BaseModel):
     commission_per_share: Money = 0.0
     minimum_commission: Money = 0.0
     fill: Literal["next_open", "close"] = "next_open"
-
-    @field_validator("symbols", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            value = value.replace(",", " ").split()
-        if not isinstance(value, (list, tuple)):
-            return value
-        names = tuple(dict.fromkeys(str(name).strip().upper() for name in value))
-        bad = [name for name in names if not is_symbol(name)]
-        if bad or len(names) > 1000:
-            raise ValueError(f"not symbols: {' '.join(bad)[:80]}" if bad else "more than 1000 symbols; ask for fewer")
-        return names
 
     @model_validator(mode="after")
     def _check_span(self) -> Self:
