@@ -13,7 +13,7 @@ from app.runtime.clock import WallClock
 from app.runtime.lone_process import run_alone
 from app.runtime.venue_time import VenueTime
 from app.services.database_service import DatabaseService
-from app.services.watchdog import Progress, Watchdog
+from app.services.guard.watchdog import Progress, Watchdog
 from app.storage.database import Database
 
 LOOK_SECONDS = 5.0

@@ -36,33 +36,33 @@ from app.runtime.redaction import SHORTEST_SECRET, secrets_of
 from app.runtime.version import code_version
 from app.services.ai_service import AIService
 from app.services.alpaca_service import FORECAST_DAYS, AlpacaService
-from app.services.audit_service import AuditService
+from app.services.audit.audit_service import AuditService
 from app.services.backtest_service import BacktestService
-from app.services.check_service import CheckService
-from app.services.collector import LiveBars
+from app.services.backtests.divergence_service import MINUTES_A_SESSION, DivergenceService, JudgedBars
 from app.services.database_service import DatabaseService
-from app.services.divergence_service import MINUTES_A_SESSION, DivergenceService, JudgedBars
-from app.services.execution import Executor
-from app.services.exit_monitor import ExitMonitor
-from app.services.exit_orders import ExitOrders
-from app.services.guard_duty import GuardDuty, Turn
-from app.services.kill_switch import KillSwitch
-from app.services.market_collector import MarketCollector
+from app.services.guard.exit_monitor import ExitMonitor
+from app.services.guard.exit_orders import ExitOrders
+from app.services.guard.guard_duty import GuardDuty, Turn
+from app.services.guard.kill_switch import KillSwitch
+from app.services.guard.protection import ProtectionService
 from app.services.optimizer_service import OptimizerService
-from app.services.protection import ProtectionService
-from app.services.reconciliation import Reconciler
-from app.services.research import Job, ResearchService
-from app.services.research_bench import ResearchBench
+from app.services.research.bench import ResearchBench
+from app.services.research.runs import Job, ResearchService
+from app.services.research.search import OptimizeJob
+from app.services.research.sweep import SweepJob
+from app.services.research.walk_forward import Windows, open_job
 from app.services.risk_manager import RiskManager
-from app.services.strategy_search import OptimizeJob
-from app.services.strategy_service import Chosen, StrategyService
-from app.services.sweep_service import SweepJob
-from app.services.trade_updates import TradeUpdates
+from app.services.strategies.check_service import CheckService
+from app.services.strategies.strategy_service import Chosen, StrategyService
+from app.services.trading.collector import LiveBars
+from app.services.trading.execution import Executor
+from app.services.trading.market_collector import MarketCollector
+from app.services.trading.reconciliation import Reconciler
+from app.services.trading.trade_updates import TradeUpdates
 from app.services.trading_service import TradingService
-from app.services.trial_ledger import TrialLedger
-from app.services.verdict_gate import VerdictGate
-from app.services.verdict_service import VerdictService
-from app.services.walk_forward_service import Windows, open_job
+from app.services.verdicts.trial_ledger import TrialLedger
+from app.services.verdicts.verdict_gate import VerdictGate
+from app.services.verdicts.verdict_service import VerdictService
 from app.storage.audit import Journal
 from app.storage.audit_anchor import Anchor
 from app.storage.database import Database

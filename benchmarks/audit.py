@@ -18,7 +18,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from app.domain.audit import Kind
-from app.services.audit_service import AuditService
+from app.services.audit.audit_service import AuditService
 from app.services.database_service import DatabaseService
 from app.storage import audit
 from app.storage.audit import Journal, Noted

@@ -35,7 +35,7 @@ from app.risk.reservations import Capacity
 from app.runtime.clock import WallClock
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
-from app.services.execution import Executor
+from app.services.trading.execution import Executor
 from app.storage.database import Database
 
 MONEY = Decimal(10**9)

@@ -17,10 +17,10 @@ import numpy as np
 from side_by_side import Message, merged, peer, table, told
 
 from app.backtest.bar_tape import BarTape
+from app.backtest.compiled.portfolio import LASTING, Market, tapes_of, trade_portfolio
+from app.backtest.compiled.portfolio_loop import trade
+from app.backtest.compiled.portfolio_terms import costs_of, steps_of
 from app.backtest.driver import Plan, first_risk
-from app.backtest.portfolio import LASTING, Market, tapes_of, trade_portfolio
-from app.backtest.portfolio_loop import trade
-from app.backtest.portfolio_terms import costs_of, steps_of
 from app.domain.panel import PRICES, Panel
 from app.engine.arrays import standing_numbers
 from app.engine.costs import CostModel

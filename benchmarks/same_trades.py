@@ -15,7 +15,7 @@ import pandas as pd
 from side_by_side import peer
 from single import panel_of
 
-from app.backtest.research import FillRule, Setup, simulate
+from app.backtest.compiled.instrument import FillRule, Setup, simulate
 from app.engine.costs import FREE
 from app.strategies.sma_cross import SmaCross
 from tests.real_data import DIRECTORY

@@ -69,7 +69,7 @@ def product(data: Path, work: str) -> None:
     """A contestant of the product, in a process of its own."""
     from measuring import measured, tell
 
-    from app.backtest.research import Setup, as_columns, instrument, run, simulate, votes_of
+    from app.backtest.compiled.instrument import Setup, as_columns, instrument, run, simulate, votes_of
     from app.strategies.class_strategy import class_strategy
     from app.strategies.columns import crosses
     from app.strategies.sma_cross import SmaCross

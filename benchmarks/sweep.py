@@ -24,8 +24,8 @@ def product(data: Path, threads: int) -> None:
     """The contestant of the product, in a process of its own."""
     from measuring import measured, tell
 
-    from app.backtest.research import FillRule, Setup
-    from app.backtest.sweep import sweep
+    from app.backtest.compiled.instrument import FillRule, Setup
+    from app.backtest.compiled.sweep import sweep
     from app.engine.costs import CostModel
     from app.strategies.sma_cross import SmaCross
 

@@ -13,8 +13,8 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from app.backtest.statistics.trades import RoundTrip, RoundTrips, slippage_of
 from app.backtest.tape import Hours, MarketSession, Tape, cycle_slots
-from app.backtest.trades import RoundTrip, RoundTrips, slippage_of
 from app.backtest.venue import BacktestVenue
 from app.domain.exits import PositionPlan, standing
 from app.domain.forecast import Forecaster

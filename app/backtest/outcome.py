@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.backtest.benchmark import relate
-from app.backtest.performance import measure, measure_calendar, ratio
-from app.backtest.periods import Year, year_of
-from app.backtest.trades import RoundTrip, trade_figures
+from app.backtest.statistics.benchmark import relate
+from app.backtest.statistics.performance import measure, measure_calendar, ratio
+from app.backtest.statistics.periods import Year, year_of
+from app.backtest.statistics.trades import RoundTrip, trade_figures
 from app.domain.bar import Floats, Seconds
 
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from app.commands.console import chosen_settings, out, print_rows
 from app.domain.errors import InvalidInput
-from app.services.audit_service import AuditService, Story
+from app.services.audit.audit_service import AuditService, Story
 from app.storage.columns import plain
 
 audit = typer.Typer(name="audit", help="The hash-chained log of everything that was done.", no_args_is_help=True)

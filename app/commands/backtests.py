@@ -80,7 +80,7 @@ def report(backtest_id: Id = None, html: Html = None, png: Png = None) -> None:
 @backtests.command(epilog="Example: trader backtests compare 5d0c6c8b4b9e 2f1a9c0b1d4e")
 def compare(ids: Annotated[list[str], typer.Argument(metavar="ID ID...")], as_json: AsJson = False) -> None:
     """Several backtests side by side, what differs between them, and why they may be no fair comparison."""
-    from app.services.backtest_comparison import compare as compared
+    from app.services.backtests.comparison import compare as compared
 
     with services() as held:
         names = dict.fromkeys(_whole_id(held, name) for name in ids)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress as Bar
 
-from app.backtest.futures import Bars
-from app.backtest.lookahead import Findings, restated
+from app.backtest.analysers.futures import Bars
+from app.backtest.analysers.lookahead import Findings, restated
 from app.commands.arguments import Symbols, read_symbols
 from app.commands.console import errors, out, print_rows, services
 from app.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from app.services.check_service import CheckService
+    from app.services.strategies.check_service import CheckService
 
 check = typer.Typer(name="check", help="Analysers: nothing may know its future.", no_args_is_help=True)
 
@@ -76,7 +76,7 @@ def compare_data(
     """Bars that were restated after they were known: a backtest on the later telling sees what nobody knew at the time. Exit
     code 1 where a bar of the first file is another one in the second."""
     from app.marketdata.files import load_bars
-    from app.services.check_service import rows_of
+    from app.services.strategies.check_service import rows_of
 
     found = restated(load_bars(earlier).bars, load_bars(later).bars)
     if not found:
@@ -111,7 +111,7 @@ def _values(given: list[str] | None) -> dict[str, float]:
 
 
 def _show(found: Findings) -> None:
-    from app.services.check_service import rows_of
+    from app.services.strategies.check_service import rows_of
 
     out.print(f"{found.subject}: {found.compared:,} values of {', '.join(found.parts)} compared, on up to {found.bars} bars")
     for note in found.notes:

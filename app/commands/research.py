@@ -20,7 +20,7 @@ from app.domain.errors import InvalidInput
 from app.domain.research import ResearchRun, RunState
 
 if TYPE_CHECKING:
-    from app.services.research import ResearchService
+    from app.services.research.runs import ResearchService
 
 research = typer.Typer(name="research", help="Runs of sweeps, walk-forwards and searches.", no_args_is_help=True)
 _COLUMNS = 12  # of a heat map on the screen

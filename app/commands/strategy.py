@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from app.commands.console import chosen_settings, out, print_rows
-from app.services.strategy_service import StrategyService
+from app.services.strategies.strategy_service import StrategyService
 from app.strategies.catalog import CATALOG, MODEL_DRIVEN, MODEL_DRIVEN_DOC
 from app.strategies.forecasts import Hybrid
 from app.strategies.strategy import checked

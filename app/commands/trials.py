@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from app.commands.console import actor, out, print_rows, services
 from app.domain.errors import InvalidInput
-from app.services.strategy_service import StrategyService
+from app.services.strategies.strategy_service import StrategyService
 from app.strategies.catalog import MODEL_DRIVEN
 from app.strategies.strategy import checked
 
@@ -94,7 +94,7 @@ def override(
 
 
 def print_verdict(fields: dict[str, Any]) -> None:
-    """A verdict in the form of `app.services.verdict_service.verdict_fields`."""
+    """A verdict in the form of `app.services.verdicts.verdict_service.verdict_fields`."""
     colour = {"PASS": "green", "WARN": "yellow", "FAIL": "red"}
     out.print(f"[bold {colour[fields['level']]}]{fields['level']}[/], {fields['trials']} trials counted")
     for check in fields["checks"]:

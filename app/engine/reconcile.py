@@ -1,4 +1,4 @@
-"""Two books side by side: ours and the venue's. Pure; who asks the venue and adopts is `app.services.reconciliation`."""
+"""Two books side by side: ours and the venue's. Pure; `app.services.trading.reconciliation` asks and adopts."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from app.local.slots import Stop, StopKind
 from app.local.terminal import Terminal, new_york
 from app.runtime.clock import WallClock
 from app.runtime.venue_time import VenueTime
-from app.services.watchdog import SILENT_CYCLES, Progress
+from app.services.guard.watchdog import SILENT_CYCLES, Progress
 from app.strategies.catalog import MODEL_DRIVEN
 from app.tasks.learning import night_of
 from app.wiring import chosen_strategy, uses_models

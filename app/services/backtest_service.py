@@ -12,8 +12,8 @@ import structlog
 
 from app.backtest.bar_tape import continuous_days
 from app.backtest.driver import Plan, Run, run
+from app.backtest.statistics.verdict import COST_MULTIPLES
 from app.backtest.tape import DailyTape, Hours
-from app.backtest.verdict import COST_MULTIPLES
 from app.domain.bar import DAILY, BarSeries
 from app.domain.errors import InvalidInput
 from app.domain.forecast import Forecaster
@@ -24,13 +24,13 @@ from app.learning.training import MINIMUM_BARS
 from app.risk.limits import Policy, RiskLimits
 from app.runtime.calendar import TradingCalendar, new_york_calendar, session_day
 from app.services.ai_service import ModelStatus
-from app.services.backtest_report import INDEX, outcome_of, report
-from app.services.backtest_request import BacktestRequest, parse_request
-from app.services.outcome_verdict import judged_result
-from app.services.strategy_backtest import StrategyBacktest
-from app.services.strategy_service import Chosen, StrategyService
-from app.services.verdict_service import VerdictService, verdict_fields
-from app.services.walk_forward import OncePerSession, Progress, walk_forward
+from app.services.backtests.report import INDEX, outcome_of, report
+from app.services.backtests.request import BacktestRequest, parse_request
+from app.services.backtests.strategy_backtest import StrategyBacktest
+from app.services.research.retrained_models import OncePerSession, Progress, walk_forward
+from app.services.strategies.strategy_service import Chosen, StrategyService
+from app.services.verdicts.outcome_verdict import judged_result
+from app.services.verdicts.verdict_service import VerdictService, verdict_fields
 from app.strategies.catalog import MODEL_DRIVEN
 
 log = structlog.get_logger()

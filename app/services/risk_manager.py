@@ -24,8 +24,8 @@ from app.risk.limits import RiskLimits
 from app.runtime.calendar import session_day
 from app.runtime.kill_file import KillFile
 from app.services.database_service import DatabaseService
-from app.services.risk_mirror import RiskMirror, parse
-from app.services.risk_status import risk_status
+from app.services.risk.mirror import RiskMirror, parse
+from app.services.risk.status import risk_status
 
 log = structlog.get_logger()
 

@@ -31,13 +31,13 @@ from app.runtime.calendar import midnight_new_york, session_day
 from app.runtime.owner import is_alive, this_process
 from app.runtime.stopwatch import Stopwatch
 from app.services.alpaca_service import AlpacaService
-from app.services.collector import Collector, LiveBars
 from app.services.database_service import DatabaseService
-from app.services.execution import Execution, Executor
-from app.services.reconciliation import Reconciled, Reconciler, Trigger
+from app.services.risk.status import READINGS
 from app.services.risk_manager import RiskManager
-from app.services.risk_status import READINGS
-from app.services.verdict_gate import VerdictGate
+from app.services.trading.collector import Collector, LiveBars
+from app.services.trading.execution import Execution, Executor
+from app.services.trading.reconciliation import Reconciled, Reconciler, Trigger
+from app.services.verdicts.verdict_gate import VerdictGate
 from app.strategies.catalog import MODEL_DRIVEN
 
 log = structlog.get_logger()

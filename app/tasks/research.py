@@ -13,7 +13,7 @@ from app.celery_config import OPTIMIZE_TASK, RESEARCH_TASK
 from app.domain.errors import AlphaTraderError
 from app.domain.research import ResearchRun, RunState
 from app.runtime.stopwatch import Stopwatch
-from app.services.ensemble_grid import grid_request
+from app.services.research.ensemble_grid import grid_request
 from app.tasks.process import Services, services, venue_now
 
 SLICE_SECONDS = 300.0

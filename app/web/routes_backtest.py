@@ -10,7 +10,7 @@ from flask import Response, jsonify
 
 from app.reports.html import page, policy
 from app.reports.png import picture
-from app.services.backtest_comparison import compare
+from app.services.backtests.comparison import compare
 from app.web import wire
 from app.web.acceptance import accepted
 from app.web.answers import Accepted, Backtests, Comparison, Open

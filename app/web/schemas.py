@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from app.config import is_symbol
-from app.services.backtest_request import MAX_DAYS, Exits
+from app.services.backtests.request import MAX_DAYS, Exits
 
 _DIGITS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _RFC3339 = re.compile(

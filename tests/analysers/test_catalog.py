@@ -8,8 +8,8 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from app.backtest.futures import Bars
-from app.backtest.strategy_check import check_lookahead, check_warmup
+from app.backtest.analysers.futures import Bars
+from app.backtest.analysers.strategy_check import check_lookahead, check_warmup
 from app.domain.bar import BarSeries
 from app.marketdata.generator import generate_daily
 from app.runtime.calendar import new_york_calendar

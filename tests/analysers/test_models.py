@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.backtest.futures import Bars
-from app.backtest.lookahead import Findings
+from app.backtest.analysers.futures import Bars
+from app.backtest.analysers.lookahead import Findings
 from app.domain.bar import BarSeries
 from app.domain.errors import Conflict, InvalidInput, NotFound
 from app.learning.ensemble import MEMBERS, fit, predict
@@ -25,8 +25,8 @@ from app.marketdata.generator import generate_daily
 from app.risk.limits import Policy, RiskLimits
 from app.runtime.calendar import new_york_calendar
 from app.services.ai_service import AIService
-from app.services.check_service import CheckService
-from app.services.model_chain import ModelSteps
+from app.services.strategies.check_service import CheckService
+from app.services.strategies.model_chain import ModelSteps
 from app.storage.model_files import ModelFiles
 from app.storage.param_files import ParamFiles
 from app.strategies.catalog import find

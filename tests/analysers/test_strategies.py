@@ -7,9 +7,9 @@ from datetime import date
 import numpy as np
 import pytest
 
-from app.backtest.futures import Bars, instants
-from app.backtest.lookahead import restated
-from app.backtest.strategy_check import check_lookahead, check_warmup
+from app.backtest.analysers.futures import Bars, instants
+from app.backtest.analysers.lookahead import restated
+from app.backtest.analysers.strategy_check import check_lookahead, check_warmup
 from app.domain.errors import InvalidInput
 from app.marketdata.generator import generate_daily
 from app.runtime.calendar import new_york_calendar

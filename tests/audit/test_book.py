@@ -20,7 +20,7 @@ from app.domain.errors import AlphaTraderError, Conflict
 from app.domain.order import Fill, Side, ValidatedOrder
 from app.domain.order_state import OrderEvent
 from app.domain.portfolio import Portfolio, Position, apply_fill
-from app.services.audit_service import AuditService
+from app.services.audit.audit_service import AuditService
 from app.services.database_service import DatabaseService
 from tests.databases import HandClock, unguarded, wipe
 from tests.orders.simulation import Bench, World

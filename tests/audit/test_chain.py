@@ -16,7 +16,7 @@ from sqlalchemy.exc import DatabaseError
 
 from app.domain.audit import FIELDS, ORIGIN, Head, Kind, seal
 from app.domain.errors import ConfigurationError, Conflict
-from app.services.audit_service import AuditService
+from app.services.audit.audit_service import AuditService
 from app.services.database_service import DatabaseService
 from app.storage import audit
 from app.storage.audit import Journal

@@ -14,7 +14,7 @@ from app.config import settings
 from app.domain.errors import NotFound
 from app.domain.records import IntentOrigin
 from app.engine.recording import from_json
-from app.services.audit_service import AuditService
+from app.services.audit.audit_service import AuditService
 from tests.audit.test_book import agree
 from tests.trading.exchange import Exchange, build_system, scripted, serve_exchange
 

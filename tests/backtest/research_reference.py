@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from app.backtest.research import FillRule, Setup
+from app.backtest.compiled.instrument import FillRule, Setup
 from app.domain.instrument import Instrument
 from app.domain.order import OrderType, Side
 from app.domain.panel import Panel

@@ -9,8 +9,8 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from app.backtest.divergence.replay import rebuild, replay
 from app.backtest.driver import Grain, Plan, Run, run, slots
-from app.backtest.replay import rebuild, replay
 from app.backtest.tape import DailyTape
 from app.domain.order import Purpose, Side
 from app.domain.portfolio import Portfolio

@@ -10,9 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.backtest import kernel
-from app.backtest.periods import Year
-from app.backtest.research import ENDINGS, FillRule, Run, Setup, exits_of, instrument, run, simulate, summarise, votes_of
+from app.backtest.compiled import kernel
+from app.backtest.compiled.instrument import (
+    ENDINGS,
+    FillRule,
+    Run,
+    Setup,
+    exits_of,
+    instrument,
+    run,
+    simulate,
+    summarise,
+    votes_of,
+)
+from app.backtest.statistics.periods import Year
 from app.domain.errors import InvalidInput
 from app.domain.exits import ExitPolicy
 from app.domain.panel import Panel

@@ -7,10 +7,10 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from app.backtest import research
 from app.backtest.bar_tape import BarTape
+from app.backtest.compiled import instrument as research
+from app.backtest.compiled.instrument import ENDINGS, Setup, instrument, votes_of
 from app.backtest.driver import Plan, run
-from app.backtest.research import ENDINGS, Setup, instrument, votes_of
 from app.domain.instrument import Instrument
 from app.domain.order import Purpose, Side
 from app.domain.panel import Panel

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.backtest.benchmark import buy_and_hold, relate
-from app.backtest.performance import annualized_return, drawdowns, max_drawdown, measure, measure_calendar
-from app.backtest.periods import year_of
-from app.backtest.thinning import extremes
-from app.backtest.trades import RoundTrip, excursion, trade_figures
+from app.backtest.statistics.benchmark import buy_and_hold, relate
+from app.backtest.statistics.performance import annualized_return, drawdowns, max_drawdown, measure, measure_calendar
+from app.backtest.statistics.periods import year_of
+from app.backtest.statistics.thinning import extremes
+from app.backtest.statistics.trades import RoundTrip, excursion, trade_figures
 from app.domain.bar import BarSeries
 from tests.backtest.markets import market
 

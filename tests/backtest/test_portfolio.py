@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from app.backtest.bar_tape import BarTape
+from app.backtest.compiled.portfolio import Market, Portfolio, trade_portfolio, unsupported
 from app.backtest.driver import Plan, Run, run
-from app.backtest.portfolio import Market, Portfolio, trade_portfolio, unsupported
 from app.domain.errors import InvalidInput
 from app.domain.exits import ExitPolicy
 from app.domain.instrument import Instrument

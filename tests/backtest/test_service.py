@@ -23,7 +23,7 @@ from app.risk.limits import Policy, RiskLimits
 from app.runtime.calendar import Session, new_york_calendar
 from app.services.ai_service import ModelStatus
 from app.services.backtest_service import BacktestService
-from app.services.walk_forward import walk_forward
+from app.services.research.retrained_models import walk_forward
 from tests.backtest.markets import NoisyForecaster
 
 SYMBOLS = ("AAPL", "MSFT", "NVDA")

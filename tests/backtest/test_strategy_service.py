@@ -15,7 +15,7 @@ from app.domain.errors import InvalidInput, NotFound
 from app.learning.model import TunedParams
 from app.risk.limits import Policy, RiskLimits
 from app.services.backtest_service import BacktestService
-from app.services.strategy_service import StrategyService
+from app.services.strategies.strategy_service import StrategyService
 from tests.backtest.panels import minute_panel, random_panel
 from tests.backtest.test_service import Models
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.backtest.research import FillRule, Setup, instrument, run, simulate, votes_of
-from app.backtest.sweep import Sweep, sweep
+from app.backtest.compiled.instrument import FillRule, Setup, instrument, run, simulate, votes_of
+from app.backtest.compiled.sweep import Sweep, sweep
 from app.domain.bar import Floats
 from app.domain.errors import InvalidInput
 from app.domain.panel import Panel

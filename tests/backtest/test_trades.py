@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from app.backtest.trades import slippage_of
+from app.backtest.statistics.trades import slippage_of
 from app.domain.instrument import Instrument
 from app.domain.order import Fill, Purpose, Side
 from app.engine.costs import FREE, CostModel

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from app.backtest.divergence import Day, correlation
-from app.backtest.redecide import Cause
+from app.backtest.divergence.redecide import Cause
+from app.backtest.divergence.report import Day, correlation
 from app.domain.bar import DAILY, BarSeries
 from app.domain.errors import InvalidInput, NotFound
 from app.domain.exits import ExitPolicy
@@ -27,8 +27,8 @@ from app.domain.records import CycleRecord, FillRecord
 from app.engine.costs import CostModel
 from app.risk.limits import Policy, RiskLimits
 from app.runtime.clock import WallClock
+from app.services.backtests.divergence_service import DivergenceService, Report
 from app.services.database_service import DatabaseService
-from app.services.divergence_service import DivergenceService, Report
 from app.storage.database import Database
 from tests.trading.exchange import SYMBOLS, System, build_system, scripted, serve_exchange
 

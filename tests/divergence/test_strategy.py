@@ -6,14 +6,14 @@ from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 
-from app.backtest.redecide import Cause
+from app.backtest.divergence.redecide import Cause
 from app.domain.bar import BarSeries
 from app.engine.strategy_rules import strategy_policy
 from app.risk.limits import Policy, RiskLimits
 from app.runtime.clock import WallClock
+from app.services.backtests.divergence_service import DivergenceService
 from app.services.database_service import DatabaseService
-from app.services.divergence_service import DivergenceService
-from app.services.market_collector import MarketCollector
+from app.services.trading.market_collector import MarketCollector
 from app.services.trading_service import TradingService
 from app.storage.database import Database
 from app.strategies.catalog import find

@@ -18,10 +18,10 @@ from app.risk.limits import RiskLimits
 from app.risk.reservations import Capacity
 from app.runtime.calendar import session_day
 from app.services.database_service import DatabaseService
-from app.services.execution import Execution, Executor
-from app.services.exit_monitor import ExitMonitor, Look
-from app.services.exit_orders import ExitOrders
-from app.services.reconciliation import Reconciler
+from app.services.guard.exit_monitor import ExitMonitor, Look
+from app.services.guard.exit_orders import ExitOrders
+from app.services.trading.execution import Execution, Executor
+from app.services.trading.reconciliation import Reconciler
 from app.simulator.options import SimulatorOptions
 from app.simulator.server import build_app
 from tests.simulator.conftest import BEFORE, HEAD, OPEN, minute_rows, served

@@ -11,7 +11,7 @@ import requests
 
 from app.runtime.clock import WallClock
 from app.services.database_service import DatabaseService
-from app.services.protection import GUARD
+from app.services.guard.protection import GUARD
 from app.storage.database import Database
 from tests.exits.guard_process import guard, until
 from tests.exits.guarding import stage

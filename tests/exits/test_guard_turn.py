@@ -7,8 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from app.services.database_service import DatabaseService
-from app.services.guard_duty import GuardDuty, Turn
-from app.services.protection import ProtectionService
+from app.services.guard.guard_duty import GuardDuty, Turn
+from app.services.guard.protection import ProtectionService
 from app.storage.database import Database
 from tests.databases import HandClock
 from tests.exits.guarding import LIMITS, Hand, Scene, stage

@@ -17,7 +17,7 @@ import pytest
 
 from app.domain.errors import AlphaTraderError, VenueError
 from app.services.database_service import DatabaseService
-from app.services.exit_orders import ExitOrders
+from app.services.guard.exit_orders import ExitOrders
 from tests.exits.guarding import LIMITS, Scene, join, stage
 from tests.exits.test_monitor_faults import Killed, Mortal
 

@@ -14,7 +14,7 @@ from app.engine.decision import LegMove
 from app.runtime.clock import WallClock
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
-from app.services.execution import Executor
+from app.services.trading.execution import Executor
 from app.storage.database import Database
 from tests.storage.made import T0, decided, decision, order, venue_order
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
+from app.backtest.divergence.replay import rebuild, replay
 from app.backtest.driver import run
-from app.backtest.replay import rebuild, replay
 from app.domain.exits import ExitPolicy
 from app.domain.portfolio import Portfolio
 from app.domain.reason import Reason

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from app.config import Settings
 from app.domain.errors import InvalidInput
 from app.domain.exits import ExitPolicy
-from app.services.backtest_request import parse_request
+from app.services.backtests.request import parse_request
 
 
 def settings(**values: object) -> Settings:

@@ -17,7 +17,7 @@ from app.config import DEFAULT_WATCHLIST, Settings
 from app.domain.errors import Conflict
 from app.domain.trading_state import TradingState
 from app.runtime import failpoint
-from app.services.reconciliation import Reconciler
+from app.services.trading.reconciliation import Reconciler
 from app.wiring import Services, build
 from tests.trading.exchange import Exchange
 

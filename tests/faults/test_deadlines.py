@@ -16,8 +16,8 @@ import pytest
 from app.domain.order import Order, OrderType, Purpose, Side, TimeInForce
 from app.runtime.clock import WallClock
 from app.services.database_service import DatabaseService
-from app.services.order_lookup import is_in_flight
-from app.services.protection import GUARD
+from app.services.guard.protection import GUARD
+from app.services.trading.order_lookup import is_in_flight
 from app.storage.database import Database
 from tests.exits.guard_process import PAPER, guard, until
 from tests.exits.guarding import Scene, stage

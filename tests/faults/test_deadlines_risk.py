@@ -17,7 +17,7 @@ import pytest
 from app.domain.trading_state import TradingState
 from app.runtime.clock import WallClock
 from app.services.database_service import DatabaseService
-from app.services.kill_switch import RECORDING_PATIENCE_SECONDS, SWEEP_WAITS_SECONDS
+from app.services.guard.kill_switch import RECORDING_PATIENCE_SECONDS, SWEEP_WAITS_SECONDS
 from app.storage.database import Database
 from tests.exits.guard_process import until
 from tests.exits.guarding import Scene, stage

@@ -19,7 +19,7 @@ from app.domain.errors import ConfigurationError, TryAgain
 from app.notify.notifier import Notifier
 from app.runtime.log import configure
 from app.services.database_service import DatabaseService
-from app.services.kill_switch import KillSwitch
+from app.services.guard.kill_switch import KillSwitch
 from tests.databases import HandClock
 from tests.faults.bench import RISING, Bench
 

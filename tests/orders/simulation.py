@@ -30,8 +30,8 @@ from app.risk.limits import RiskLimits
 from app.risk.reservations import Capacity
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
-from app.services.execution import Executor
-from app.services.reconciliation import Reconciler
+from app.services.trading.execution import Executor
+from app.services.trading.reconciliation import Reconciler
 from app.storage.database import Database
 from app.storage.migrations import migrate
 from app.storage.reservations import reserved

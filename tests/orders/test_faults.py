@@ -20,8 +20,8 @@ from app.domain.records import ClaimOutcome, Committed
 from app.domain.trading_state import TradingState
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
-from app.services.execution import Execution, Executor
-from app.services.reconciliation import Reconciler
+from app.services.trading.execution import Execution, Executor
+from app.services.trading.reconciliation import Reconciler
 from app.storage.database import Database, StorageUnavailable
 from app.storage.reservations import reserved
 from tests.databases import HandClock

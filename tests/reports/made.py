@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from app.backtest.outcome import Outcome
-from app.backtest.trades import RoundTrip
+from app.backtest.statistics.trades import RoundTrip
 from app.domain.bar import BarSeries
 from app.domain.records import BacktestRecord
-from app.services.backtest_result import result_of
+from app.services.backtests.result import result_of
 
 FIRST = datetime(2021, 3, 1, 21, tzinfo=UTC)
 DAY = 86_400

@@ -9,7 +9,7 @@ import pytest
 
 from app.domain.errors import InvalidInput
 from app.domain.records import BacktestRecord
-from app.services.backtest_comparison import MOST, compare
+from app.services.backtests.comparison import MOST, compare
 from tests.reports.made import VERDICT, stored
 
 ONE = stored(60, verdict=VERDICT)

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from app.backtest.benchmark import relate
-from app.backtest.performance import daily_returns, drawdowns, measure, measure_calendar, monthly_returns
-from app.backtest.trades import RoundTrip, trade_figures
+from app.backtest.statistics.benchmark import relate
+from app.backtest.statistics.performance import daily_returns, drawdowns, measure, measure_calendar, monthly_returns
+from app.backtest.statistics.trades import RoundTrip, trade_figures
 from app.domain.bar import Floats
 
 EQUAL = {"rel": 1e-9, "abs": 1e-12}

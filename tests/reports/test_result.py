@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from app.backtest.outcome import figures
-from app.services.backtest_result import CURVE_POINTS, MOST_TRADES, PRICE_POINTS, result_of
+from app.services.backtests.result import CURVE_POINTS, MOST_TRADES, PRICE_POINTS, result_of
 from tests.reports.made import FIRST, VERDICT, outcome_of, stored
 
 

@@ -15,15 +15,15 @@ from app.risk.limits import Policy, RiskLimits
 from app.runtime.calendar import midnight_new_york, new_york_calendar
 from app.runtime.clock import WallClock
 from app.runtime.owner import is_alive, this_process
-from app.services import research
 from app.services.database_service import DatabaseService
-from app.services.research import ResearchService
-from app.services.research_bench import ResearchBench
-from app.services.strategy_search import OptimizeJob
-from app.services.sweep_service import SweepJob
-from app.services.trial_ledger import TrialLedger
-from app.services.verdict_service import VerdictService
-from app.services.walk_forward_service import Windows, open_job
+from app.services.research import runs as research
+from app.services.research.bench import ResearchBench
+from app.services.research.runs import ResearchService
+from app.services.research.search import OptimizeJob
+from app.services.research.sweep import SweepJob
+from app.services.research.walk_forward import Windows, open_job
+from app.services.verdicts.trial_ledger import TrialLedger
+from app.services.verdicts.verdict_service import VerdictService
 from app.storage.database import Database
 from app.storage.param_files import ParamFiles
 from app.storage.study_files import study_journal

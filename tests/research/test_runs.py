@@ -74,7 +74,7 @@ def test_a_cancelled_run_is_left_alone_and_says_so(made):
 
 
 def test_a_chunk_in_work_stops_when_the_run_is_cancelled(made, monkeypatch):
-    monkeypatch.setattr("app.services.research.RENEW_SECONDS", 0.0)
+    monkeypatch.setattr("app.services.research.runs.RENEW_SECONDS", 0.0)
     run_id = made.start("toy", {"chunks": 3})
     run = made.work(run_id, lambda done, _total, _message: made.cancel(run_id) if done == 1 else None)
     assert (run.state, run.done) == (RunState.CANCELLED, 1)

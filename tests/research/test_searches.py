@@ -10,14 +10,14 @@ import time
 import numpy as np
 import pytest
 
-from app.backtest.evaluation import Figures, _evaluated, evaluate, figures, observed
+from app.backtest.compiled.evaluation import Figures, _evaluated, evaluate, figures, observed
 from app.domain.errors import InvalidInput
 from app.domain.panel import align
 from app.domain.research import RunState
 from app.domain.trial import data_set
-from app.services.research_bench import grid_sets, setup_of
-from app.services.research_request import OptimizeRequest, SweepRequest
-from app.services.selection import parts_of
+from app.services.research.bench import grid_sets, setup_of
+from app.services.research.request import OptimizeRequest, SweepRequest
+from app.services.research.selection import parts_of
 from app.strategies.catalog import find
 from tests.research import bench
 from tests.research.bench import BARS

@@ -12,7 +12,7 @@ from app.config import Settings
 from app.domain.errors import TryAgain
 from app.domain.research import RunState
 from app.local.broker_server import free_port
-from app.services.ensemble_grid import grid_request
+from app.services.research.ensemble_grid import grid_request
 from app.tasks import process, research
 from tests.logs import logged
 from tests.research import bench, toy

@@ -9,17 +9,17 @@ from datetime import date, datetime
 import numpy as np
 import pytest
 
-from app.backtest.evaluation import evaluate, figures
+from app.backtest.compiled.evaluation import evaluate, figures
 from app.backtest.walk_forward import Chosen, StitchedForecaster, rescaled
 from app.domain.errors import InvalidInput
 from app.domain.forecast import NoForecast
 from app.domain.panel import align
 from app.domain.research import RunState
 from app.runtime.calendar import new_york_calendar
-from app.services.research_bench import grid_sets, setup_of
-from app.services.research_request import WalkForwardRequest
-from app.services.walk_forward import walk_forward
-from app.services.walk_forward_service import _kept, _restored
+from app.services.research.bench import grid_sets, setup_of
+from app.services.research.request import WalkForwardRequest
+from app.services.research.retrained_models import walk_forward
+from app.services.research.walk_forward import _kept, _restored
 from app.storage.param_files import ParamFiles
 from app.strategies.catalog import find
 from app.strategies.columns import VOTE

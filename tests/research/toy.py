@@ -12,9 +12,9 @@ from datetime import timedelta
 from app.domain.errors import InvalidInput
 from app.runtime.clock import WallClock
 from app.runtime.owner import is_alive, this_process
-from app.services import research
 from app.services.database_service import DatabaseService
-from app.services.research import ResearchService
+from app.services.research import runs as research
+from app.services.research.runs import ResearchService
 from app.storage.database import Database
 
 

@@ -20,8 +20,8 @@ from app.domain.ports import Account
 from app.domain.trading_state import RiskState, TradingState, VenueHealth, more_cautious
 from app.risk.limits import RiskLimits
 from app.services.database_service import DatabaseService
+from app.services.risk.mirror import RiskMirror
 from app.services.risk_manager import RiskManager
-from app.services.risk_mirror import RiskMirror
 from app.storage.database import Database
 from app.storage.tables import RISK_STATE
 from tests.databases import HandClock

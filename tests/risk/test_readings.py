@@ -15,7 +15,7 @@ from app.domain.order import Purpose
 from app.domain.trading_state import RiskState, TradingState
 from app.engine.decision import Decision
 from app.runtime.calendar import session_day
-from app.services.risk_mirror import RiskMirror
+from app.services.risk.mirror import RiskMirror
 from tests.engine.worlds import NOW, Quote, book_of, decided, held, risk_of
 from tests.risk.campaign import run_cases
 

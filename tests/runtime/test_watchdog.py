@@ -8,7 +8,7 @@ import pytest
 
 from app.domain.errors import AlphaTraderError
 from app.services.database_service import DatabaseService
-from app.services.watchdog import LEASE, Progress, Watchdog
+from app.services.guard.watchdog import LEASE, Progress, Watchdog
 from app.storage.database import StorageUnavailable
 from tests.databases import HandClock
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from arch.bootstrap import SPA, StationaryBootstrap, optimal_block_length
 
-from app.backtest.bootstrap import block_length, intervals, spa_test, stationary_indices
+from app.backtest.statistics.bootstrap import block_length, intervals, spa_test, stationary_indices
 from app.domain.errors import InvalidInput
 
 

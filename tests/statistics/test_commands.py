@@ -14,9 +14,9 @@ from app.cli import cli
 from app.commands import trials as commands
 from app.domain.errors import InvalidInput, NotFound
 from app.domain.verdict import Level
-from app.services.strategy_service import StrategyService
-from app.services.trial_ledger import TrialLedger
-from app.services.verdict_service import VerdictService
+from app.services.strategies.strategy_service import StrategyService
+from app.services.verdicts.trial_ledger import TrialLedger
+from app.services.verdicts.verdict_service import VerdictService
 from tests.statistics.test_trial_ledger import some_data, trial
 from tests.statistics.test_verdict_service import judged_as
 

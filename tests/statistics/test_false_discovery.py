@@ -12,16 +12,16 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from app.backtest.evaluation import evaluate
-from app.backtest.overfitting import independent_trials, mean_correlation, moments
-from app.backtest.research import Setup
-from app.backtest.verdict import Evidence, judge
+from app.backtest.compiled.evaluation import evaluate
+from app.backtest.compiled.instrument import Setup
+from app.backtest.statistics.overfitting import independent_trials, mean_correlation, moments
+from app.backtest.statistics.verdict import Evidence, judge
 from app.domain.trial import Trial, data_set
 from app.domain.verdict import Level
 from app.engine.costs import CostModel
-from app.services.sweep_verdict import sweep_result
-from app.services.trial_ledger import TrialLedger
-from app.services.verdict_service import VerdictService
+from app.services.verdicts.sweep_verdict import sweep_result
+from app.services.verdicts.trial_ledger import TrialLedger
+from app.services.verdicts.verdict_service import VerdictService
 from app.strategies.sma_cross import SmaCross
 from tests.databases import HandClock
 from tests.statistics.generated import WITHOUT_EDGE, panel_of, with_edge, without_edge

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.backtest.luck import Stay, _placed, parameter_plateau, random_entry_test
+from app.backtest.statistics.luck import Stay, _placed, parameter_plateau, random_entry_test
 from app.domain.errors import InvalidInput
 
 

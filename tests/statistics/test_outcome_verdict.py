@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from app.backtest.outcome import Outcome
-from app.backtest.trades import RoundTrip
+from app.backtest.statistics.trades import RoundTrip
 from app.domain.bar import BarSeries
 from app.engine.costs import CostModel
-from app.services.outcome_verdict import judged_result, times
+from app.services.verdicts.outcome_verdict import judged_result, times
 
 DAY = 86_400
 CLOSE = 75_600

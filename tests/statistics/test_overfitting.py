@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from app.backtest.overfitting import (
+from app.backtest.statistics.overfitting import (
     Moments,
     deflated_sharpe,
     expected_maximum,

@@ -9,14 +9,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from app.backtest.evaluation import evaluate
-from app.backtest.research import Setup
+from app.backtest.compiled.evaluation import evaluate
+from app.backtest.compiled.instrument import Setup
 from app.domain.verdict import Level
 from app.engine.costs import CostModel
-from app.services import sweep_verdict
-from app.services.sweep_verdict import stays_of, sweep_result
-from app.services.trial_ledger import TrialLedger
-from app.services.verdict_service import VerdictService
+from app.services.verdicts import sweep_verdict
+from app.services.verdicts.sweep_verdict import stays_of, sweep_result
+from app.services.verdicts.trial_ledger import TrialLedger
+from app.services.verdicts.verdict_service import VerdictService
 from app.strategies.sma_cross import SmaCross
 from tests.databases import HandClock
 from tests.statistics.generated import panel_of, with_edge, without_edge

@@ -12,7 +12,7 @@ import pytest
 from app.domain.errors import InvalidInput, NotFound
 from app.domain.panel import Panel
 from app.domain.trial import DataSet, Trial, data_set, settings_key
-from app.services.trial_ledger import TrialLedger
+from app.services.verdicts.trial_ledger import TrialLedger
 
 DAY = timedelta(days=1)
 START = datetime(2020, 1, 1, tzinfo=UTC)

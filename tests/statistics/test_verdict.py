@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.backtest.bootstrap import Interval, Intervals
-from app.backtest.luck import Plateau, RandomEntry
-from app.backtest.overfitting import Moments, Overfitting
-from app.backtest.verdict import Evidence, judge
+from app.backtest.statistics.bootstrap import Interval, Intervals
+from app.backtest.statistics.luck import Plateau, RandomEntry
+from app.backtest.statistics.overfitting import Moments, Overfitting
+from app.backtest.statistics.verdict import Evidence, judge
 from app.domain.verdict import Check, Level, Verdict
 
 PASS, WARN, FAIL = Level.PASS, Level.WARN, Level.FAIL

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.backtest.luck import Stay
+from app.backtest.statistics.luck import Stay
 from app.domain.errors import InvalidInput, NotFound
 from app.domain.verdict import Check, Judged, Level, Verdict
-from app.services.trial_ledger import TrialLedger
-from app.services.verdict_gate import VerdictGate
-from app.services.verdict_service import Result, VerdictService, verdict_fields
+from app.services.verdicts.trial_ledger import TrialLedger
+from app.services.verdicts.verdict_gate import VerdictGate
+from app.services.verdicts.verdict_service import Result, VerdictService, verdict_fields
 from tests.statistics.memory import MemoryLedger
 from tests.statistics.test_trial_ledger import some_data, trial
 

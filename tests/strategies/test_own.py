@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from app.cli import cli
 from app.config import settings
 from app.domain.errors import Conflict, InvalidInput, NotFound
-from app.services.strategy_service import StrategyService, load
+from app.services.strategies.strategy_service import StrategyService, load
 from app.strategies.catalog import find
 from app.strategies.class_strategy import ClassStrategy, class_strategy
 from app.strategies.forecaster import StrategyForecaster, TapedForecaster

@@ -29,7 +29,7 @@ from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
 from app.services.risk_manager import RiskManager
 from app.services.trading_service import CycleReport, TradingService
-from app.services.verdict_gate import VerdictGate
+from app.services.verdicts.verdict_gate import VerdictGate
 from app.simulator.accounts.ledger import Entry
 from app.simulator.options import SimulatorOptions
 from app.simulator.server import Server, build_app, configured

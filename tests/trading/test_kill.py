@@ -17,7 +17,7 @@ from app.domain.order import ValidatedOrder, VenueOrder
 from app.domain.trading_state import TradingState
 from app.risk.limits import RiskLimits
 from app.services.database_service import DatabaseService
-from app.services.kill_switch import KillSwitch
+from app.services.guard.kill_switch import KillSwitch
 from app.services.risk_manager import RiskManager
 from app.storage.database import Database
 from tests.databases import HandClock

@@ -9,7 +9,7 @@ import numpy as np
 
 from app.domain.bar import BarSeries
 from app.runtime.calendar import new_york_calendar
-from app.services.market_collector import MarketCollector
+from app.services.trading.market_collector import MarketCollector
 
 OPENS = datetime(2024, 3, 5, 14, 30, tzinfo=UTC)  # a Tuesday
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from app.backtest.divergence.replay import rebuild
 from app.backtest.driver import Grain, Plan, run
-from app.backtest.replay import rebuild
 from app.backtest.tape import DailyTape
 from app.config import Settings
 from app.domain.forecast import Forecast

@@ -15,7 +15,7 @@ from app.domain.errors import ConfigurationError
 from app.domain.panel import align
 from app.engine.decide import decide
 from app.engine.recording import from_json
-from app.services.strategy_service import StrategyService
+from app.services.strategies.strategy_service import StrategyService
 from app.strategies.catalog import find
 from app.strategies.forecaster import TapedForecaster
 from app.wiring import Services, build, build_guard, open_without_migrating, rules_in_force

@@ -21,8 +21,8 @@ from app.domain.trade_update import Listening, TradeUpdate
 from app.runtime.clock import WallClock
 from app.runtime.owner import is_alive
 from app.services.database_service import DatabaseService
-from app.services.reconciliation import Reconciler
-from app.services.trade_updates import LEASE, Pace, TradeUpdates
+from app.services.trading.reconciliation import Reconciler
+from app.services.trading.trade_updates import LEASE, Pace, TradeUpdates
 from tests.trading.exchange import SYMBOLS, Exchange, System, build_system, scripted
 
 RISING = dict.fromkeys(SYMBOLS, 0.01)

@@ -8,7 +8,7 @@ import pytest
 
 from app.domain.verdict import Check, Judged, Level, Verdict
 from app.services.database_service import DatabaseService
-from app.services.verdict_gate import VerdictGate
+from app.services.verdicts.verdict_gate import VerdictGate
 from tests.logs import logged
 from tests.trading.exchange import SYMBOLS, Exchange, System, build_system, scripted
 

@@ -21,8 +21,8 @@ from app.domain.research import OptimizerResult, ResearchRun, RunState
 from app.domain.trading_state import TradingState
 from app.engine.decision import SymbolRecord
 from app.risk.limits import Policy
-from app.services.audit_service import Story, StoryLine
-from app.services.protection import Protection, ProtectionStatus
+from app.services.audit.audit_service import Story, StoryLine
+from app.services.guard.protection import Protection, ProtectionStatus
 from tests.reports.made import stored
 
 NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)

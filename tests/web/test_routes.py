@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.domain.errors import Conflict, OutcomeUnknown, Refused, TryAgain, VenueError
-from app.services.backtest_request import MAX_DAYS, parse_request
+from app.services.backtests.request import MAX_DAYS, parse_request
 from app.web import answers
 
 from .fakes import BROKER_DOWN, NOW, PERFORMANCE, FakeServices

@@ -1,0 +1,1 @@
+"""Whether anything knows its future."""

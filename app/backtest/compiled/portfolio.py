@@ -1,0 +1,272 @@
+"""A backtest of a portfolio at compiled speed: what `app.backtest.driver` would do on a `BarTape`, trade by trade.
+
+Money is float64 here. For what the compiled loop cannot do (see `unsupported`) there is the driver.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cached_property
+
+import numpy as np
+
+from app.backtest.bar_tape import BarTape
+from app.backtest.compiled.portfolio_loop import LEG, Tapes, Traded, trade
+from app.backtest.compiled.portfolio_terms import costs_of, steps_of
+from app.backtest.driver import Plan, Run, SessionResult, first_risk
+from app.backtest.statistics.trades import RoundTrips, slippage_of
+from app.backtest.venue import leg_id
+from app.domain.bar import Floats
+from app.domain.errors import InvalidInput
+from app.domain.order import Fill, Purpose, Side
+from app.domain.panel import Panel
+from app.domain.reason import Reason
+from app.domain.trading_state import Cause, Doubt, RiskState, TradingState
+from app.engine.arrays import standing_numbers
+from app.engine.costs import UNLIMITED
+from app.engine.ledger import Execution
+from app.engine.rules import Venue, is_stressed_each
+
+LASTING = sum(1 << int(cause) for cause in (Cause.VENUE_ERRORS, Cause.CONNECTIVITY))
+
+
+def unsupported(plan: Plan, tape: BarTape) -> str | None:
+    """Why the compiled loop cannot run this plan, None when it can."""
+    if plan.liquidity != UNLIMITED:
+        return "orders may fill in parts"
+    if plan.policy.exits.partial_at_r > 0.0 and plan.policy.exits.partial_fraction > 0.0:
+        return "the exit policy sells in parts"
+    if steps_of([plan.rules_of(symbol) for symbol in plan.symbols]) is None:
+        return "a price or quantity step is no power of ten"
+    if np.any(np.diff(tape.panel.known_at) <= 0):
+        return "several bars were complete at the same moment"
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Portfolio:
+    """What came of a plan. traded: as arrays, see `Traded`; prices are on the tick, money is float64."""
+
+    plan: Plan
+    tape: BarTape
+    traded: Traded
+
+    @property
+    def equity(self) -> Floats:
+        """The account after each bar of the traded sessions, the capital first."""
+        start, _ = self.tape.bars_of(0)
+        return np.concatenate(([float(self.plan.capital)], self.traded.curve[start:, 0]))
+
+    def executions(self) -> Iterator[Execution]:
+        """Every fill, in time order."""
+        symbols, known_at, costs = self.plan.symbols, self.tape.panel.known_at, self.plan.costs
+        for number, (bar, row, sign, units, at, _, reason) in enumerate(self.traded.fills.tolist()):
+            symbol, side = symbols[int(row)], Side.BUY if sign > 0 else Side.SELL
+            quantity, price = Decimal(repr(units)), Decimal(repr(at))
+            why = Reason(int(reason) % LEG).code
+            name = leg_id(f"{symbol}-{number}", why) if reason >= LEG else f"{symbol}-{number}"
+            fill = Fill(
+                execution_id=name,
+                venue_order_id=name,
+                symbol=symbol,
+                side=side,
+                quantity=quantity,
+                price=price,
+                filled_at=datetime.fromtimestamp(int(known_at[int(bar)]), UTC),
+                commission=costs.commission(quantity, price),
+            )
+            purpose = Purpose.ENTRY if side is Side.BUY else Purpose.EXIT
+            yield Execution(fill=fill, client_order_id=name, purpose=purpose, reason=why)
+
+    def run(self) -> Run:
+        """The same as the driver gives, equity to a millionth."""
+        trips, run = RoundTrips(), Run(plan=self.plan)
+        for execution in self.executions():
+            trips.book(execution)
+            run.fills += 1
+            run.traded_value += execution.fill.quantity * execution.fill.price
+            run.commissions += execution.fill.commission
+            run.slippage += slippage_of(execution, self.plan.costs)
+        run.round_trips = trips.closed
+        run.sessions = self._sessions()
+        run.open_positions = run.sessions[-1].positions
+        counts = self.traded.counts
+        run.orders, run.refused = int(counts[4]), int(counts[5])
+        start, _ = self.tape.bars_of(0)
+        run.decisions = len(self.tape.panel) - start
+        run.reasons = Counter({Reason(i).code: int(n) for i, n in enumerate(self.traded.reasons) if n})
+        run.alerts = list(self._alerts())
+        run.risk = self._risk()
+        return run
+
+    def _sessions(self) -> list[SessionResult]:
+        found = []
+        for number, hours in enumerate(self.tape.sessions):
+            equity, cash, positions, state = self.traded.curve[self.tape.bars_of(number)[1] - 1].tolist()
+            equity, cash = round(equity, 6), round(cash, 6)  # float sums of cents end in noise
+            found.append(
+                SessionResult(
+                    closes_at=hours.closes_at,
+                    equity=_exact(equity),
+                    positions_value=_exact(equity) - _exact(cash),
+                    positions=int(positions),
+                    trading_state=TradingState(int(state)),
+                )
+            )
+        return found
+
+    def _alerts(self) -> Iterator[str]:
+        for bar, old, state, cause, until, doubt in self.traded.changes.tolist():
+            at = datetime.fromtimestamp(int(self.tape.panel.known_at[int(bar)]), UTC)
+            yield f"{at:%Y-%m-%d %H:%M} {_told(old, state, cause, until, doubt)}"
+
+    def _risk(self) -> RiskState:
+        standing, capital = self.traded.standing, self.plan.capital
+        changed = self.traded.changes[self.traded.changes[:, 1] >= 0.0]
+        since = int(self.tape.panel.known_at[int(changed[-1, 0])]) if len(changed) else None
+        first = first_risk(capital, self.tape.sessions[0])
+        disabled = np.flatnonzero(self.traded.holdings.disabled)
+        return RiskState(
+            trading_state=TradingState(standing.state),
+            cause=Cause(standing.cause).code,
+            actor="system",
+            since=first.since if since is None else datetime.fromtimestamp(since, UTC),
+            until=_instant(standing.until),
+            baseline_equity=_exact(self.traded.baseline),
+            baseline_session=self.tape.sessions[-1].day.isoformat(),
+            high_water_equity=_exact(standing.high_water),
+            suspected_at=_instant(standing.suspected_at),
+            steady_readings=int(standing.steady),
+            doubted_equity=None if np.isnan(standing.doubted) else _exact(standing.doubted),
+            disabled_symbols=tuple(self.plan.symbols[int(i)] for i in disabled),
+        )
+
+
+class Market:
+    """A tape laid out for the loop, for any number of runs over the symbols of `plan`."""
+
+    def __init__(self, tape: BarTape, symbols: tuple[str, ...]) -> None:
+        self.tape, self.symbols = tape, symbols
+        rows = tape.rows(symbols)
+        self._whole = rows.tolist() == list(range(len(tape.symbols)))
+        self._rows = rows
+
+    def by_time(self, columns: Floats) -> Floats:
+        """Columns of the panel, shape (n_symbols, n_bars), as rows of the chosen symbols, bar after bar."""
+        return np.ascontiguousarray(self._chosen(columns).T)
+
+    def by_symbol(self, columns: Floats) -> Floats:
+        """Columns of the panel for the chosen symbols."""
+        return np.ascontiguousarray(self._chosen(columns))
+
+    def _chosen(self, columns: Floats) -> Floats:
+        return columns if self._whole else columns[self._rows]
+
+    @cached_property
+    def price_and_age(self) -> tuple[Floats, Floats]:
+        """The newest close at each bar, and its age in seconds; shape (n_bars, n_symbols), one row of ages without gaps."""
+        close, known_at = self._chosen(self.tape.panel.close), self.tape.panel.known_at
+        traded = np.isfinite(close)
+        if traded.all():
+            return np.ascontiguousarray(close.T), np.zeros((1, len(self.symbols)))
+        newest = np.maximum.accumulate(np.where(traded, np.arange(close.shape[1]), -1), axis=1)
+        seen = newest >= 0
+        price = np.where(seen, np.take_along_axis(close, np.maximum(newest, 0), axis=1), np.nan)
+        age = np.where(seen, (known_at - known_at[np.maximum(newest, 0)]).astype(np.float64), np.nan)
+        return np.ascontiguousarray(price.T), np.ascontiguousarray(age.T)
+
+    @cached_property
+    def figures(self) -> tuple[Floats, ...]:
+        """Those of the completed days, shape (n_sessions, n_symbols)."""
+        return tuple(np.ascontiguousarray(array if self._whole else array[:, self._rows]) for array in self.tape.figures)
+
+    @cached_property
+    def bars(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """open, high, low, volume of the chosen symbols, shape (n_symbols, n_bars)."""
+        panel: Panel = self.tape.panel
+        return (
+            self.by_symbol(panel.open),
+            self.by_symbol(panel.high),
+            self.by_symbol(panel.low),
+            self.by_symbol(panel.volume),
+        )
+
+
+def trade_portfolio(
+    plan: Plan, market: Market, expected: Floats, confidence: Floats | None = None, *, keep: bool = False
+) -> Portfolio:
+    """Trade the sessions of a tape. expected: expected return or score at each bar of its panel, shape (n_symbols, n_bars),
+    NaN for none; confidence: the same, 1.0 throughout if None. keep: the reason of each symbol at each decision."""
+    tape = market.tape
+    if tuple(plan.symbols) != tuple(market.symbols):
+        raise InvalidInput("the market is laid out for other symbols than those of the plan")
+    reason = unsupported(plan, tape)
+    steps = steps_of([plan.rules_of(symbol) for symbol in plan.symbols])
+    if reason or steps is None:
+        raise InvalidInput(f"the compiled loop cannot run this plan: {reason}", code="not_compiled")
+    if expected.shape != tape.panel.close.shape:
+        raise InvalidInput(f"expected has shape {expected.shape}, the bars {tape.panel.close.shape}")
+    traded = trade(
+        tapes_of(plan, market, expected, confidence),
+        tape.first,
+        float(plan.capital),
+        standing_numbers(first_risk(plan.capital, tape.sessions[0])),
+        Venue(0, LASTING),
+        steps,
+        costs_of(plan.costs),
+        plan.limits,
+        plan.policy,
+        keep,
+    )
+    return Portfolio(plan=plan, tape=tape, traded=traded)
+
+
+def tapes_of(plan: Plan, market: Market, expected: Floats, confidence: Floats | None) -> Tapes:
+    """What the loop reads; the arguments as in `trade_portfolio`."""
+    tape = market.tape
+    price, age = market.price_and_age
+    opened, high, low, volume = market.bars
+    last_close, volatility, usual, atr = market.figures
+    return Tapes(
+        opened,
+        high,
+        low,
+        volume,
+        price,
+        age,
+        market.by_time(expected),
+        np.ones((1, len(market.symbols))) if confidence is None else market.by_time(confidence),
+        tape.edges,
+        tape.panel.known_at.astype(np.float64),
+        tape.closes_at.astype(np.float64),
+        last_close,
+        volatility,
+        usual,
+        atr,
+        is_stressed_each(volatility, usual, plan.limits),
+    )
+
+
+def _told(old: float, state: float, cause: float, until: float, doubt: float) -> str:
+    if old < 0.0:
+        return "Too many entries in one day: a symbol is disabled until a person enables it"
+    if old == state and doubt:
+        return f"A reading of the account is not believed: {Doubt(int(doubt)).text}"
+    ends = _instant(until)
+    span = f" until {ends:%Y-%m-%d %H:%M} UTC" if ends else ""
+    why = f" ({Doubt(int(doubt)).text})" if int(cause) == Cause.EQUITY_UNRELIABLE else ""
+    return (
+        f"Trading state {TradingState(int(old)).name} -> {TradingState(int(state)).name}{span}: {Cause(int(cause)).code}{why}"
+    )
+
+
+def _exact(amount: float) -> Decimal:
+    return Decimal(repr(float(amount)))
+
+
+def _instant(seconds: float) -> datetime | None:
+    return None if np.isnan(seconds) else datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,1 @@
+"""A recorded live period decided and matched once more, and every difference with its cause."""

@@ -1,0 +1,65 @@
+"""A strategy of the catalog, or a user's own, on stored bars as they are: made ready once, run with any plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+import numpy as np
+
+from app.backtest.bar_tape import BarTape
+from app.backtest.compiled.portfolio import Market, trade_portfolio, unsupported
+from app.backtest.driver import Plan, Progress, Run, run
+from app.backtest.tape import Hours
+from app.domain.bar import BarSeries
+from app.domain.errors import InvalidInput
+from app.services.strategies.strategy_service import Chosen
+from app.strategies.columns import sound
+from app.strategies.forecaster import TapedForecaster
+
+COMPILED, DRIVER = "compiled", "driver"
+
+
+class StrategyBacktest:
+    """bars: of one timeframe, by symbol. sessions: all that the bars cover. start: the first day traded. days: daily bars for
+    volatility and ATR; None: made of the bars."""
+
+    def __init__(
+        self,
+        chosen: Chosen,
+        bars: Mapping[str, BarSeries],
+        sessions: Sequence[Hours],
+        *,
+        start: date,
+        days: Mapping[str, BarSeries] | None = None,
+    ) -> None:
+        if chosen.uses_models:
+            raise InvalidInput(
+                f"{chosen.strategy.name} asks the models, which a backtest on bars does not train; "
+                "use trader walk-forward for it, or a strategy of rules alone",
+                code="strategy_uses_models",
+            )
+        self._tape = BarTape(bars, sessions, start=start, days=days)
+        self._forecaster = TapedForecaster(chosen.strategy, chosen.values, self._tape.panel)
+        self._market: Market | None = None
+
+    @property
+    def sessions(self) -> Sequence[Hours]:
+        """Those that are traded."""
+        return self._tape.sessions
+
+    def engine(self, plan: Plan) -> str:
+        """Which of the two loops runs `plan`; both give the same trades."""
+        return DRIVER if unsupported(plan, self._tape) else COMPILED
+
+    def simulate(self, plan: Plan, progress: Progress) -> Run:
+        """Trade the plan. progress(done, total, what) after each session, in the compiled loop at its end alone."""
+        if self.engine(plan) == DRIVER:
+            return run(plan, self._tape, self._forecaster, progress=progress)
+        if self._market is None or self._market.symbols != plan.symbols:
+            self._market = Market(self._tape, plan.symbols)
+        expected = np.where(sound(self._tape.panel), self._forecaster.score, np.nan)
+        ended = trade_portfolio(plan, self._market, expected).run()
+        total = len(self.sessions)
+        progress(total, total, self.sessions[-1].day.isoformat())
+        return ended

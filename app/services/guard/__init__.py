@@ -1,0 +1,1 @@
+"""What watches apart from any cycle: protection, exits, the kill switch, progress."""

@@ -1,0 +1,1 @@
+"""Sweeps, searches and walk-forwards."""

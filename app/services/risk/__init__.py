@@ -1,0 +1,1 @@
+"""How the risk state is shown and mirrored."""

@@ -1,0 +1,1 @@
+"""Strategies by name, new ones, and the checks before they are trusted."""

@@ -1,0 +1,1 @@
+"""Trials counted, verdicts given, and the gate they are for."""
