@@ -30,17 +30,20 @@ NOTHING_IN_THE_WAY = RiskLimits(
 Trip = tuple[int, int, float, float, float, str]
 
 
-def engine_trips(panel: Panel, tape: BarTape, score: np.ndarray, setup: Setup) -> list[Trip]:
+def plan_of(panel: Panel, setup: Setup) -> Plan:
     limits = NOTHING_IN_THE_WAY._replace(
         stop_loss_fraction=setup.stop_loss_fraction or 0.98, take_profit_fraction=setup.take_profit_fraction or 9.0
     )
     fine = Instrument(symbol=panel.symbols[0], price_ticks=((Decimal(0), Decimal("1e-9")),))
-    plan = Plan(
+    return Plan(
         symbols=panel.symbols, capital=Decimal(100_000), limits=limits, policy=POLICY, costs=setup.costs,
         instruments={panel.symbols[0]: fine},
     )  # fmt: skip
+
+
+def engine_trips(panel: Panel, tape: BarTape, score: np.ndarray, setup: Setup) -> list[Trip]:
     diary = Diary()
-    run(plan, tape, PanelForecasts(tape, score), observer=diary)
+    run(plan_of(panel, setup), tape, PanelForecasts(tape, score), observer=diary)
     trips: list[Trip] = []
     for one in diary.executions:
         bar = int(np.searchsorted(panel.known_at, int(one.fill.filled_at.timestamp())))
@@ -59,10 +62,9 @@ def kernel_trips(panel: Panel, score: np.ndarray, setup: Setup) -> list[Trip]:
     return [(int(a), int(b), float(q), float(p), float(x), ENDINGS[int(e)]) for a, b, q, p, x, e in rows]
 
 
-def scores(panel: Panel, seed: int, setup: Setup) -> np.ndarray:
-    """Random ones, none of which asks for an entry in a bar with an exit: the engine does not trade a symbol twice a day."""
-    score = np.random.default_rng(seed).choice([-1.0, -0.2, 0.0, 0.2, 1.0], size=panel.close.shape)
-    score[:, :UNKNOWN] = 0.0
+def without_returns(panel: Panel, score: np.ndarray, setup: Setup) -> np.ndarray:
+    """The scores less what asks for an entry in a bar with an exit: the engine does not trade a symbol twice a day."""
+    score = score.copy()
     while True:
         again = [
             exit_bar for _, exit_bar, *_ in kernel_trips(panel, score, setup) if exit_bar >= 0 and score[0, exit_bar] >= 0.5
@@ -70,6 +72,12 @@ def scores(panel: Panel, seed: int, setup: Setup) -> np.ndarray:
         if not again:
             return score
         score[0, again] = 0.0
+
+
+def scores(panel: Panel, seed: int, setup: Setup) -> np.ndarray:
+    score = np.random.default_rng(seed).choice([-1.0, -0.2, 0.0, 0.2, 1.0], size=panel.close.shape)
+    score[:, :UNKNOWN] = 0.0
+    return without_returns(panel, score, setup)
 
 
 @pytest.mark.parametrize("seed", range(4))
