@@ -18,6 +18,7 @@ from app.commands.audit import audit
 from app.commands.backtest import EXAMPLES as BACKTEST_EXAMPLES
 from app.commands.backtest import backtest
 from app.commands.backtests import backtests
+from app.commands.backup import backup
 from app.commands.build import build
 from app.commands.check import check
 from app.commands.console import chosen_settings, errors, out, print_rows, services
@@ -45,6 +46,7 @@ cli.command()(reconcile)
 cli.add_typer(check)
 cli.command()(divergence)
 cli.add_typer(build)
+cli.add_typer(backup)
 cli.add_typer(strategy)
 cli.add_typer(backtests)
 cli.command(epilog=BACKTEST_EXAMPLES)(backtest)

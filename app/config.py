@@ -150,6 +150,9 @@ class Settings(BaseSettings):
     params_dir: Path = Path("best_params")
     state_dir: Path = Path("database")
     logs_dir: Path = Path("logs")
+    backup_dir: Path = Path("backups")
+    backup_recipient: str = Field("", description="age public key that backups are encrypted for; empty: they are not.")
+    backup_keep: int = Field(14, ge=0, le=10_000, description="How many of the newest backups stay; 0: all.")
     log_level: str = "INFO"
     crash_at: str = Field("", description="Failpoint at which a drill kills the process; simulated mode only.")
     hold_at: str = Field("", description="Failpoint at which a drill stops the process until told; simulated mode only.")

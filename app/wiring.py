@@ -39,6 +39,7 @@ from app.services.alpaca_service import FORECAST_DAYS, AlpacaService
 from app.services.audit.audit_service import AuditService
 from app.services.backtest_service import BacktestService
 from app.services.backtests.divergence_service import MINUTES_A_SESSION, DivergenceService, JudgedBars
+from app.services.care.backup import BackupService, Place
 from app.services.database_service import DatabaseService
 from app.services.guard.exit_monitor import ExitMonitor
 from app.services.guard.exit_orders import ExitOrders
@@ -230,6 +231,20 @@ def _research(
         "walk_forward": lambda request: open_job(request, windows, params),
     }
     return ResearchService(database, kinds=kinds, owner=this_process(), is_alive=is_alive)
+
+
+def build_backup(settings: Settings) -> BackupService:
+    """Backup and restore: no venue, no queue. Migrates the database."""
+    clock = WallClock()
+    database = open_without_migrating(settings)
+    database.migrate()
+    places = {
+        "models": Place(directory=settings.models_dir),
+        "best_params": Place(directory=settings.params_dir),
+        "strategies": Place(directory=settings.strategies_dir),
+        "state": Place(directory=settings.state_dir, only=("risk_state.json", "answers", "studies")),
+    }
+    return BackupService(database, places=places, state_dir=settings.state_dir, version=code_version(), clock=clock)
 
 
 def build_kill_switch(settings: Settings) -> KillSwitch:

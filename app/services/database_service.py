@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,11 +11,23 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from app.domain.audit import Break, Event, Head
+from app.domain.audit import Break, Event, Head, Kind
 from app.domain.audit_book import AuditedBook
 from app.domain.bar import BarSeries
 from app.domain.records import BacktestRecord, Lease, OutboxMessage, TaskRecord
-from app.storage import audit_reader, backtests, bars, builds, leases, migrations, outbox, redeliveries, task_records
+from app.storage import (
+    audit,
+    audit_reader,
+    backtests,
+    bars,
+    builds,
+    dump,
+    leases,
+    migrations,
+    outbox,
+    redeliveries,
+    task_records,
+)
 from app.storage.database import StorageUnavailable
 from app.storage.research_ledger import ResearchLedger
 from app.storage.run_ledger import RunLedger
@@ -53,6 +65,36 @@ class DatabaseService(TradingLedger, ResearchLedger, RunLedger):
     def close(self) -> None:
         """Closes idle connections."""
         self._db.close()
+
+    # --- backup
+
+    def schema(self) -> str | None:
+        """The revision of the schema."""
+        return self._db.read(migrations.revision)
+
+    def dump(self, take: Callable[[str, Iterator[bytes]], None]) -> None:
+        """Hands every table to `take`, its name and its rows as lines of JSON, all of one moment."""
+
+        def work(connection: Connection) -> None:
+            for name in dump.tables():
+                take(name, dump.dump(connection, name))
+
+        self._db.read(work)
+
+    def load(self, lines_of: Callable[[str], Iterable[bytes]], *, actor: str, source: str) -> dict[str, int]:
+        """Rows of such a dump into this empty database, all or none; how many by table. Raises Conflict if it is not empty."""
+
+        def work(connection: Connection) -> dict[str, int]:
+            dump.require_empty(connection)
+            counts = {name: dump.load(connection, name, lines_of(name)) for name in dump.tables()}
+            audit.record(connection, Kind.OPERATOR, {"action": "restored", "source": source, "actor": actor})
+            return counts
+
+        return self._db.write(work)
+
+    def require_empty(self) -> None:
+        """Raises Conflict when anything has ever happened in this database."""
+        self._db.read(dump.require_empty)
 
     # --- bars, backtests
 
