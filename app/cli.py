@@ -23,6 +23,7 @@ from app.commands.build import build
 from app.commands.check import check
 from app.commands.console import chosen_settings, errors, out, print_rows, services
 from app.commands.divergence import divergence
+from app.commands.doctor import doctor
 from app.commands.reconcile import reconcile
 from app.commands.research import optimize, research, sweep, walk_forward
 from app.commands.risk import risk
@@ -45,6 +46,7 @@ cli.add_typer(audit)
 cli.command()(reconcile)
 cli.add_typer(check)
 cli.command()(divergence)
+cli.command()(doctor)
 cli.add_typer(build)
 cli.add_typer(backup)
 cli.add_typer(strategy)

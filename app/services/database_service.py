@@ -152,12 +152,20 @@ class DatabaseService(TradingLedger, ResearchLedger, RunLedger):
 
     # --- the audit log
 
-    def check_audit(self, *, first: int | None = None, last: int | None = None) -> tuple[int, Head, Break | None]:
-        """Walks the chain from event `first` to event `last`: events checked, the last that holds, and the first fault."""
+    def check_audit(
+        self, *, first: int | None = None, last: int | None = None, newest: int | None = None
+    ) -> tuple[int, Head, Break | None]:
+        """Walks the chain from event `first` to event `last`, or over the `newest` ones: events checked, the last that holds,
+        and the first fault."""
         # Before the snapshot: what the file names must be in it.
         anchor = self._db.journal.anchor
         heads = anchor.heads() if anchor is not None else []
-        return self._db.read(lambda c: audit_reader.check(c, heads, first=first, last=last))
+
+        def check(connection: Connection) -> tuple[int, Head, Break | None]:
+            start = first if newest is None else max(1, audit_reader.length(connection) + 1 - newest)
+            return audit_reader.check(connection, heads, first=start, last=last)
+
+        return self._db.read(check)
 
     def audited_book(self, at: datetime | None = None) -> tuple[AuditedBook, tuple[str, ...]]:
         """The books at venue time `at` (None: now) from the log alone, and where log and ledger disagree now."""

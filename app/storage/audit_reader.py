@@ -36,6 +36,12 @@ def check(
     return reached.seq - after.seq, reached, fault or _anchored(connection, known, reached)
 
 
+def length(connection: Connection) -> int:
+    """How many events the log has."""
+    count: int = connection.execute(select(func.coalesce(func.max(AUDIT_LOG.c.seq), 0))).scalar_one()
+    return count
+
+
 def of_order(connection: Connection, name: str) -> tuple[str, list[Event]]:
     """The client order id, and every event about the order that has this id, ours or the venue's. Raises NotFound."""
     log = AUDIT_LOG.c

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
 from app.domain.errors import ConfigurationError
 from app.storage.database import Database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _LOCK = 7_215_043_811  # any fixed number: the advisory lock that lets one process migrate at a time
 
@@ -31,13 +35,26 @@ def revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _upgrade(connection: Connection) -> None:
-    from alembic import command
-    from alembic.config import Config
+def head() -> str | None:
+    """The revision that this version needs."""
     from alembic.script import ScriptDirectory
+
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def _config() -> Config:
+    from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    return config
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.script import ScriptDirectory
+
+    config = _config()
     scripts = ScriptDirectory.from_config(config)
     present = revision(connection)
     if present is not None and present == scripts.get_current_head():
