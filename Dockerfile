@@ -19,7 +19,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONPATH=/srv/alpha-trader \
-    NUMBA_CACHE_DIR=/tmp/numba
+    COMPILED_CACHE_DIR=/tmp/compiled
 WORKDIR /srv/alpha-trader
 COPY pyproject.toml gunicorn_config.py LICENSE ./
 COPY app ./app

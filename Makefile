@@ -1,6 +1,6 @@
 # Alpha Trader: `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test replay test-risk test-orders test-reconcile test-audit test-statistics exchange-laws exchange-kill bench bench-exchange test-faults kill-campaign check lock clean
+.PHONY: help up test compiled-loop compiled-rest replay test-risk test-orders test-reconcile test-audit test-statistics exchange-laws exchange-kill bench bench-exchange test-faults kill-campaign check lock clean
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 export UV_PYTHON_DOWNLOADS := never
+# Tests start many processes; without bytecode each would parse every library anew, three seconds of it.
+unexport PYTHONDONTWRITEBYTECODE
 # install,<requirements file>: by uv when this environment could get it, else by pip; every file checked against its hash.
 install = if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1); \
 	else $(BIN)/python -m pip install --quiet --require-hashes -r $(1); fi
@@ -33,8 +35,12 @@ up: $(VENV)/.ready ## Start everything on this machine; Ctrl-C stops it all
 		$(if $(SEED),--seed "$(SEED)") $(if $(CASH),--cash "$(CASH)")
 
 test: $(VENV)/.ready-dev ## Everything a change must pass: make check, then the test suite
-	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory -j 2 check compiled-loop compiled-rest
 	@$(BIN)/pytest -n 2
+
+# What the suite needs compiled, on the core that make check leaves free: else each of pytest's workers compiles it all.
+compiled-loop compiled-rest: compiled-%: $(VENV)/.ready-dev
+	@$(BIN)/python -m tests.compiled $*
 
 replay: $(VENV)/.ready-dev ## The long campaign: 20 trading days of real bars, every promise checked (needs the data)
 	@REPLAY_DAYS=$${REPLAY_DAYS:-20} $(BIN)/pytest tests/trading/test_replay.py
