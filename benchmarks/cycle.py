@@ -60,9 +60,8 @@ def move(url: str, now: datetime) -> Counter[str]:
 
 def settings_of(case: str, symbols: int, url: str, place: Path) -> Any:
     """Those of a simulated installation on this venue."""
-    from benchmarks.venue import names
-
     from app.config import Settings
+    from benchmarks.venue import names
 
     listed = names(symbols)
     given: Message = {}
@@ -137,12 +136,13 @@ def measure(case: str, symbols: int, cycles: int) -> Message:
 
 
 def show(row: Message) -> None:
-    """One line, and where the gates stand."""
+    """One line."""
     first = row["first"]
     stages = " ".join(f"{1e3 * row[stage]:8.1f}" for stage in STAGES)
+    asked = sum(first["asked"].values()) - first["orders"]
     print(
         f"{row['name']:16} {row['symbols']:>6} {row['seconds']:>8.3f} {row['cpu']:>7.3f} {stages} {row['calls']:>6}"
-        f" {row['statements']:>6.0f} {first['seconds']:>8.2f} {sum(first['asked'].values()) - first['orders']:>6} {row['peak_mib']:>6}",
+        f" {row['statements']:>6.0f} {first['seconds']:>8.2f} {asked:>6} {row['peak_mib']:>6}",
         flush=True,
     )
 
