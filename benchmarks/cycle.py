@@ -3,8 +3,8 @@
 `python benchmarks/cycle.py [--symbols 32 500 3000 10000] [--cycles 12] [--out results.jsonl]`. The services are wired as in
 production: alpaca-py over HTTP against `venue.py`, which answers after a millisecond, and SQLite with full durability. Three
 forecasters: models (one trained, stored under every symbol's name, so up to 500 symbols), forecasts out of a file, and SMA
-cross on bars of 15 minutes. The first cycle of a session asks for all bars anew and enters seven positions; the others hold
-them. Every case is a process of its own; figures are medians of its cycles.
+cross on bars of 15 minutes. Measured are the cycle that enters positions, those that hold them, the last one before the next
+session (`ahead`: it fetches all bars anew) and the first one in it. Every case is a process of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import resource
 import statistics
 import subprocess
@@ -36,8 +37,6 @@ CASES = ("models", "scripted", "sma_cross 15Min")
 MOST_MODELS = 500
 SIZES = (32, 500, 3_000, 10_000)
 STAGES = ("reconcile", "collect", "forecast", "decide", "commit", "send")
-GATES = {32: (1.0, 0.2), 3_000: (2.0, 2.0)}  # seconds: gate, stretch
-GATE_CALLS = 8
 
 
 @contextmanager
@@ -91,60 +90,100 @@ def publish_models(services: Any, settings: Any) -> None:
         files.publish(replace(model, symbol=symbol))
 
 
+class Bench:
+    """The services on a venue, and how their cycles are measured."""
+
+    def __init__(self, services: Any, url: str) -> None:
+        from sqlalchemy import event
+
+        self._services, self._url, self._statements = services, url, 0
+        event.listen(services.database._db.engine, "before_cursor_execute", self._count)
+
+    def _count(self, *_: object) -> None:
+        self._statements += 1
+
+    def cycle(self, at: datetime, wanted: str = "completed") -> Message:
+        """One cycle at the venue's time `at`: seconds in all and by stage, requests by path, statements."""
+        move(self._url, at)
+        self._statements, cpu, started = 0, time.process_time(), time.perf_counter()
+        report = self._services.trading.run_cycle()
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+        if report.outcome != wanted or "differ" in report.detail:
+            raise SystemExit(f"cycle at {at}: {report.outcome}: {report.detail}")
+        timings = self._services.database.cycle(report.cycle_id).timings
+        return {
+            "seconds": seconds,
+            "cpu": cpu,
+            "orders": report.orders,
+            "asked": dict(move(self._url, at)),
+            "statements": self._statements,
+        } | {stage: timings.get(stage, 0.0) for stage in STAGES}
+
+
 def measure(case: str, symbols: int, cycles: int) -> Message:
-    """A session's first cycle, and `cycles` more."""
+    """A start, the cycle that enters, `cycles` that hold, and the opening of the next session."""
     import structlog
-    from sqlalchemy import event
 
     from app.runtime.calendar import new_york_calendar
+    from app.runtime.memory import settle
     from app.wiring import build
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    statements = [0]
     with served(symbols) as url, tempfile.TemporaryDirectory() as directory:
-        opens_at = new_york_calendar().between(date(2023, 3, 1), date(2023, 4, 1))[0].opens_at
-        move(url, opens_at + timedelta(minutes=40))
+        today, tomorrow = (one.opens_at for one in new_york_calendar().between(date(2023, 3, 1), date(2023, 4, 1))[:2])
+        move(url, today + timedelta(minutes=40))
         settings = settings_of(case, symbols, url, Path(directory))
         services = build(settings)
-        engine = services.database._db.engine
-        event.listen(engine, "before_cursor_execute", lambda *_: statements.__setitem__(0, statements[0] + 1))
         if case == "models":
             publish_models(services, settings)
-        services.alpaca.prepare()
-        runs = []
-        for number in range(cycles + 1):
-            move(url, opens_at + timedelta(minutes=50 + 10 * number))
-            statements[0], cpu, started = 0, time.process_time(), time.perf_counter()
-            report = services.trading.run_cycle()
-            seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-            if report.outcome != "completed" or "differ" in report.detail:
-                raise SystemExit(f"{case}, {symbols} symbols: {report.outcome}: {report.detail}")
-            asked = move(url, opens_at + timedelta(minutes=50 + 10 * number))
-            timings = services.database.cycle(report.cycle_id).timings
-            runs.append(
-                {"seconds": seconds, "cpu": cpu, "orders": report.orders, "asked": dict(asked), "statements": statements[0]}
-                | {stage: timings.get(stage, 0.0) for stage in STAGES}
-            )  # fmt: skip
+        started = time.perf_counter()
+        services.trading.prepare()
+        settle()
+        start = time.perf_counter() - started
+        bench = Bench(services, url)
+        entering = bench.cycle(today + timedelta(minutes=50))
+        later = [bench.cycle(today + timedelta(minutes=60 + 10 * number)) for number in range(cycles)]
+        ahead = bench.cycle(tomorrow - timedelta(minutes=5), "market_closed")
+        opening = bench.cycle(tomorrow + timedelta(minutes=5))
         services.close()
-    first, later = runs[0], runs[1:]
-    return {
-        "workload": "cycle", "name": case, "symbols": symbols, "cycles": cycles, "first": first,
-        "calls": max(sum(run["asked"].values()) - run["orders"] for run in later),
-        "asked": later[-1]["asked"], "orders": sum(run["orders"] for run in later),
+    medians = {key: statistics.median(run[key] for run in later) for key in ("seconds", "cpu", "statements", *STAGES)}
+    return medians | {
+        "workload": "cycle",
+        "name": case,
+        "symbols": symbols,
+        "cycles": cycles,
+        "start_seconds": start,
+        "entering": entering,
+        "ahead": ahead,
+        "opening": opening,
+        "calls": max(requests(run) for run in later),
+        "asked": later[-1]["asked"],
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-    } | {key: statistics.median(run[key] for run in later) for key in ("seconds", "cpu", "statements", *STAGES)}  # fmt: skip
+        "load": os.getloadavg()[0],
+    }
+
+
+def requests(run: Message) -> int:
+    """To the venue, but for the orders themselves."""
+    return sum(count for path, count in run["asked"].items() if not path.startswith("POST"))
+
+
+HEADS = f"{'s':>7} {'CPU s':>6} {' '.join(f'{stage:>9}' for stage in STAGES)} {'calls':>5} {'SQL':>5}"
+
+
+def figures(run: Message, calls: int) -> str:
+    """The columns of `HEADS`; stages in milliseconds."""
+    stages = " ".join(f"{1e3 * run[stage]:9.1f}" for stage in STAGES)
+    return f"{run['seconds']:7.3f} {run['cpu']:6.3f} {stages} {calls:>5} {run['statements']:>5.0f}"
 
 
 def show(row: Message) -> None:
-    """One line."""
-    first = row["first"]
-    stages = " ".join(f"{1e3 * row[stage]:8.1f}" for stage in STAGES)
-    asked = sum(first["asked"].values()) - first["orders"]
-    print(
-        f"{row['name']:16} {row['symbols']:>6} {row['seconds']:>8.3f} {row['cpu']:>7.3f} {stages} {row['calls']:>6}"
-        f" {row['statements']:>6.0f} {first['seconds']:>8.2f} {asked:>6} {row['peak_mib']:>6}",
-        flush=True,
-    )
+    """The kinds of cycles, a line each."""
+    about = f"ready {row['start_seconds']:.1f} s after the start, {row['peak_mib']} MiB"
+    print(f"\n{row['name']}, {row['symbols']:,} symbols ({about})")
+    print(f"  {'holding, median':18} {figures(row, row['calls'])}")
+    for name in ("entering", "ahead", "opening"):
+        print(f"  {name:18} {figures(row[name], requests(row[name]))}", flush=True)
 
 
 def main() -> None:
@@ -159,10 +198,7 @@ def main() -> None:
     if wish.only:
         print(json.dumps(measure(wish.only[0], int(wish.only[1]), wish.cycles)))
         return
-    heads = " ".join(f"{stage:>8}" for stage in STAGES)
-    print(
-        f"{'':16} {'symbols':>6} {'s':>8} {'CPU s':>7} {heads} {'calls':>6} {'SQL':>6} {'first s':>8} {'calls':>6} {'MiB':>6}"
-    )
+    print(f"{'':20} {HEADS}")
     for case in wish.cases:
         for symbols in wish.symbols:
             if case == "models" and symbols > MOST_MODELS:

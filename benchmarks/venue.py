@@ -116,9 +116,18 @@ class Venue:
     def snapshots(self, query: dict[str, str]) -> bytes:
         """Newest prices."""
         at = self.now.isoformat().replace("+00:00", "Z")
-        texts = [f'{{"latestTrade":{{"t":"{at}","p":{self.price(path)},"s":100,"x":"V"}}}}' for path in range(PATHS)]
+        texts = [self._snapshot(at, path) for path in range(PATHS)]
         wanted = query["symbols"].split(",")
         return ("{" + ",".join(f'"{symbol}":{texts[self.path_of[symbol]]}' for symbol in wanted) + "}").encode()
+
+    def _snapshot(self, at: str, path: int) -> str:
+        price, day = self.price(path), self.day_of[session_day(self.calendar.previous_close(self.now))]
+        bar = self._bar(at, path, day)
+        return (
+            f'{{"latestTrade":{{"t":"{at}","x":"V","p":{price},"s":100,"c":["@"],"i":5291,"z":"C"}},'
+            f'"latestQuote":{{"t":"{at}","ax":"V","ap":{price},"as":2,"bx":"V","bp":{price},"bs":2,"c":["R"],"z":"C"}},'
+            f'"minuteBar":{bar},"dailyBar":{bar},"prevDailyBar":{bar}}}'
+        )
 
     def bars(self, query: dict[str, str]) -> bytes:
         """A page of whole symbols."""
