@@ -47,6 +47,8 @@ class BarSeries:
 
     def slice(self, start: int, stop: int) -> BarSeries:
         """Bars with index start <= i < stop; views, not copies."""
+        if start == 0 and stop == len(self.timestamp):
+            return self
         part = slice(start, stop)
         return BarSeries(
             symbol=self.symbol,

@@ -77,6 +77,9 @@ def align(bars: Mapping[str, BarSeries]) -> Panel:
     timeframes = {series.timeframe for series in bars.values()}
     if len(timeframes) > 1:
         raise InvalidInput(f"bars of one timeframe are needed, not of {', '.join(sorted(timeframes))}")
+    abreast = _abreast(bars)
+    if abreast is not None:
+        return abreast
     timestamp = np.unique(np.concatenate([series.timestamp for series in bars.values()]))
     known_at = np.zeros(len(timestamp), dtype=np.int64)
     prices = {name: np.full((len(bars), len(timestamp)), np.nan) for name in PRICES}
@@ -88,3 +91,21 @@ def align(bars: Mapping[str, BarSeries]) -> Panel:
         for name in PRICES:
             prices[name][row, at] = getattr(series, name)
     return Panel(symbols=tuple(bars), timeframe=timeframes.pop(), timestamp=timestamp, known_at=known_at, **prices)
+
+
+def _abreast(bars: Mapping[str, BarSeries]) -> Panel | None:
+    """The panel of symbols that all have bars at the same times; None where they have not."""
+    series = list(bars.values())
+    first = series[0]
+    if any(len(one) != len(first) for one in series) or not np.all(np.diff(first.timestamp) > 0):
+        return None
+    for name in ("timestamp", "known_at"):
+        if not all(np.array_equal(getattr(one, name), getattr(first, name)) for one in series):
+            return None
+    return Panel(
+        symbols=tuple(bars),
+        timeframe=first.timeframe,
+        timestamp=first.timestamp,
+        known_at=first.known_at,
+        **{name: np.array([getattr(one, name) for one in series], dtype=np.float64) for name in PRICES},
+    )

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +40,7 @@ class ScriptedForecaster:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen = self._fingerprint()
-        self._rows = read_script(path)
+        self._rows = _by_symbol(read_script(path))
         self._fault: str | None = None
 
     def forecast(self, bars: Mapping[str, BarSeries], at: datetime) -> dict[str, Forecast | NoForecast]:
@@ -51,7 +51,7 @@ class ScriptedForecaster:
     def _answer(self, symbol: str, known: BarSeries, at: datetime) -> Forecast | NoForecast:
         if self._fault is not None:
             return NoForecast(symbol=symbol, code="not_scripted", detail=self._fault)
-        row = max((r for r in self._rows if r.symbol == symbol and r.since <= at), key=lambda r: r.since, default=None)
+        row = max((r for r in self._rows.get(symbol, ()) if r.since <= at), key=lambda r: r.since, default=None)
         if row is None:
             return NoForecast(symbol=symbol, code="not_scripted", detail=f"{self._path.name} says nothing about it by now")
         if not len(known):
@@ -75,7 +75,7 @@ class ScriptedForecaster:
             return
         self._seen = seen
         try:
-            self._rows, self._fault = read_script(self._path), None
+            self._rows, self._fault = _by_symbol(read_script(self._path)), None
         except ConfigurationError as fault:
             self._fault = fault.message
 
@@ -100,6 +100,13 @@ def read_script(path: Path) -> tuple[ScriptedRow, ...]:
         if (first := seen.setdefault((row.symbol, row.since), where)) != where:
             raise ConfigurationError(f"{where}: {row.symbol} was already given for the same time in {first}")
     return rows
+
+
+def _by_symbol(rows: Iterable[ScriptedRow]) -> dict[str, list[ScriptedRow]]:
+    found: dict[str, list[ScriptedRow]] = {}
+    for row in rows:
+        found.setdefault(row.symbol, []).append(row)
+    return found
 
 
 def _csv_entries(name: str, text: str) -> list[tuple[str, Mapping[str, object]]]:

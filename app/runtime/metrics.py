@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter as Counts
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -146,8 +147,10 @@ def observe_portfolio(
 
 def observe_decisions(records: Iterable[SymbolRecord]) -> None:
     """One decision's records: counts by reason, and the confidence of each forecast there was."""
-    for record in records:
-        DECISIONS.labels(record.reason.code).inc()
+    found = tuple(records)
+    for reason, count in Counts(record.reason for record in found).items():
+        DECISIONS.labels(reason.code).inc(count)
+    for record in found:
         if 0.0 <= record.confidence <= 1.0:  # not-a-number compares false: no forecast, no reading
             CONFIDENCE.observe(record.confidence)
 

@@ -42,6 +42,8 @@ from app.strategies.catalog import MODEL_DRIVEN
 
 log = structlog.get_logger()
 
+LONGEST_AHEAD = timedelta(minutes=15)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CycleReport:
@@ -198,6 +200,7 @@ class TradingService:
             if venue_clock.is_open:
                 report, equity = self._trade(cycle_id, slot, venue_clock, watch)
             else:
+                self._prepare_opening(venue_clock, watch)
                 report = CycleReport(cycle_id=cycle_id, outcome="market_closed", detail=_closed(venue_clock))
         except AlphaTraderError as error:
             log.warning("cycle_failed", code=error.code, error=error.message)
@@ -248,6 +251,18 @@ class TradingService:
             equity=equity.equity if equity else None,
         )
         return report, equity
+
+    def _prepare_opening(self, venue_clock: VenueClock, watch: Stopwatch) -> None:
+        """In the last slot before a session: fetch what its first cycle would have to. Earlier, a split that comes into force
+        with the session might be missing from the bars."""
+        ahead = min(timedelta(seconds=self._cycle_seconds), LONGEST_AHEAD)
+        if venue_clock.next_open - venue_clock.now > ahead:
+            return
+        with watch.stage("collect"):
+            try:
+                self._collector.prepare(venue_clock.now)
+            except VenueError as error:  # the first cycle of the session asks again
+                log.warning("opening_not_prepared", code=error.code, error=error.message)
 
     def _settle_books(self, now: datetime, trigger: Trigger) -> tuple[Reconciled, RiskState]:
         books = self._reconciler.reconcile(now, trigger)

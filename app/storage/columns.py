@@ -115,11 +115,19 @@ class Word(TypeDecorator[Any]):
 def to_json(value: Any) -> str:
     """JSON text of plain values, arrays, dataclasses, decimals (as text) and datetimes (ISO).
     NaN and infinities become null."""
-    return json.dumps(plain(value), allow_nan=False, separators=(",", ":"))
+    try:
+        return _ENCODE(value)
+    except (TypeError, ValueError):  # not-a-number or an infinity somewhere, or a key that is no text
+        return _ENCODE(plain(value))
 
 
 def plain(value: Any) -> Any:
     """`value` in the terms of JSON. Raises InvalidInput for kinds without a JSON form."""
+    kind = type(value)
+    if kind is str or kind is int:
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, Enum):
@@ -145,3 +153,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, (Sequence, set, frozenset)) and not isinstance(value, (bytes, bytearray, memoryview)):
         return [plain(item) for item in value]
     raise InvalidInput(f"a {type(value).__name__} has no JSON form")
+
+
+_ENCODE = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=plain).encode

@@ -15,6 +15,7 @@ from celery.signals import task_postrun, worker_process_init, worker_process_shu
 from app.celery_config import TaskRecord
 from app.domain.errors import VenueError
 from app.runtime import metrics
+from app.runtime.memory import settle
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -144,6 +145,7 @@ def _prepare(**_: object) -> None:
         with contextlib.suppress(VenueError):  # a venue that is away now is asked again by the first cycle
             services().kill.watch()
             services().trading.prepare()
+        settle()
 
 
 @worker_process_shutdown.connect

@@ -51,6 +51,46 @@ def settings_of(exchange: Exchange, directory: Path, **chosen: Any) -> Settings:
     )
 
 
+def test_a_cycle_on_intraday_bars_makes_at_most_eight_calls_also_the_first_of_a_session(
+    exchange: Exchange, start: Start
+) -> None:
+    slow = {"fast": 300, "slow": 1_000}  # no signal: orders, and the cancels before exits, are counted apart
+    services = start(strategy="sma_cross", strategy_parameters=slow, strategy_timeframe="15Min")
+    services.trading.prepare()
+    services.trading.run_cycle()  # the first of all reads the venue's past as well
+    exchange.move(advance_seconds=600)
+    assert calls_of_a_cycle(services) <= 8
+    clock = services.alpaca.clock()
+    exchange.move(advance_seconds=int((clock.next_close - clock.now).total_seconds()))
+    clock = services.alpaca.clock()
+    assert not clock.is_open and calls_of_a_cycle(services, "market_closed") == 1
+    exchange.move(advance_seconds=int((clock.next_open - clock.now).total_seconds()) - 300)
+    assert calls_of_a_cycle(services, "market_closed") >= 3  # clock, bars of days, bars of quarters of an hour in pages
+    exchange.move(advance_seconds=600)
+    assert calls_of_a_cycle(services) <= 8
+
+
+def test_a_venue_that_fails_before_the_opening_is_asked_again_by_the_first_cycle(exchange: Exchange, start: Start) -> None:
+    services = start(strategy="sma_cross", strategy_timeframe="15Min")
+    services.trading.run_cycle()
+    clock = services.alpaca.clock()
+    exchange.move(advance_seconds=int((clock.next_close - clock.now).total_seconds()))
+    clock = services.alpaca.clock()
+    exchange.move(advance_seconds=int((clock.next_open - clock.now).total_seconds()) - 300)
+    exchange.fault(what="status", path="/v2/stocks/bars", status=500, times=None)
+    assert services.trading.run_cycle().outcome == "market_closed"
+    exchange.mend()
+    exchange.move(advance_seconds=600)
+    assert services.trading.run_cycle().outcome == "completed"
+
+
+def calls_of_a_cycle(services: Services, outcome: str = "completed") -> int:
+    before = services.alpaca.health().calls
+    report = services.trading.run_cycle()
+    assert (report.outcome, report.orders) == (outcome, 0)
+    return services.alpaca.health().calls - before
+
+
 def test_minute_bars_are_traded_as_a_tape_of_them_says(exchange: Exchange, start: Start) -> None:
     services = start(
         strategy="sma_cross",

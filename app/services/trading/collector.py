@@ -51,6 +51,13 @@ class Collector:
         self._strategy = strategy
         self._live_bars = live_bars
 
+    def prepare(self, now: datetime) -> None:
+        """Fetch what is asked once a session. Raises VenueError."""
+        self._venue.daily_history(now)
+        self._venue.instruments()
+        if self._live_bars is not None:
+            self._live_bars(now)
+
     def collect(
         self,
         cycle_id: str,

@@ -55,20 +55,24 @@ class MarketCollector:
         return opens_at - timedelta(seconds=step)
 
     def _regular(self, bars: dict[str, BarSeries]) -> dict[str, BarSeries]:
-        calendar = self._venue.calendar()
-        return {
-            symbol: _taken(series, calendar.in_session(series.timestamp, series.known_at)) for symbol, series in bars.items()
-        }
+        if not bars:
+            return {}
+        edges = np.cumsum([len(series) for series in bars.values()])
+        starts, ends = (np.concatenate([getattr(one, name) for one in bars.values()]) for name in ("timestamp", "known_at"))
+        inside = np.split(self._venue.calendar().in_session(starts, ends), edges[:-1])
+        return {symbol: _taken(series, kept) for (symbol, series), kept in zip(bars.items(), inside, strict=True)}
 
 
 def _joined(old: BarSeries | None, new: BarSeries) -> BarSeries:
     if old is None or not len(new):
         return new if old is None else old
-    kept = old.slice(0, int(np.searchsorted(old.timestamp, new.timestamp[0])))
-    arrays: dict[str, Any] = {name: np.concatenate([getattr(kept, name), getattr(new, name)]) for name in _ARRAYS}
-    return replace(old, **arrays)
+    kept = int(np.searchsorted(old.timestamp, new.timestamp[0]))
+    arrays: dict[str, Any] = {name: np.concatenate([getattr(old, name)[:kept], getattr(new, name)]) for name in _ARRAYS}
+    return BarSeries(symbol=old.symbol, timeframe=old.timeframe, **arrays)
 
 
 def _taken(series: BarSeries, kept: npt.NDArray[np.bool_]) -> BarSeries:
+    if kept.all():
+        return series
     arrays: dict[str, Any] = {name: getattr(series, name)[kept] for name in _ARRAYS}
     return replace(series, **arrays)
