@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from app.domain.bar import DAILY, BarSeries, Floats, Seconds
 from app.domain.panel import Panel
@@ -31,43 +30,43 @@ class DayFigures(NamedTuple):
 
 def day_figures(symbols: Sequence[str], days: Mapping[str, BarSeries], opens_at: Seconds) -> DayFigures:
     """days: daily bars by symbol. opens_at: when each session opened, seconds since 1970 UTC."""
-    made = [np.full((len(opens_at), len(symbols)), np.nan) for _ in DayFigures._fields]
-    for column, symbol in enumerate(symbols):
+    made = [np.full((len(symbols), len(opens_at)), np.nan) for _ in DayFigures._fields]
+    seen, known = None, np.zeros(len(opens_at), dtype=np.int64)
+    for row, symbol in enumerate(symbols):
         bars = days.get(symbol)
         if bars is None or not len(bars):
             continue
-        known = np.searchsorted(bars.known_at, opens_at, side="right")
+        if bars.known_at is not seen:
+            seen, known = bars.known_at, np.searchsorted(bars.known_at, opens_at, side="right")
         for array, figures in zip(made, _after_each_day(bars), strict=True):
-            array[:, column] = figures[known]
-    return DayFigures(*made)
+            np.take(figures, known, out=array[row], mode="clip")
+    return DayFigures(*(np.ascontiguousarray(array.T) for array in made))
 
 
 def _after_each_day(bars: BarSeries) -> tuple[Floats, Floats, Floats, Floats]:
     """The four figures after 0, 1, 2, ... days, each of shape (n_days + 1,)."""
+    from app.backtest.compiled.windows import window_means  # compiled: only who runs backtests loads it
+
     close = np.concatenate(([np.nan], bars.close))
-    volatility = _deviations(bars.close, VOLATILITY_SESSIONS)
-    usual = np.full(len(close), np.nan)
+    volatility, usual = _deviations(bars.close, VOLATILITY_SESSIONS), np.full(len(close), np.nan)
     usual[VOLATILITY_SESSIONS:] = _deviations(bars.close, USUAL_SESSIONS)[: max(0, len(close) - VOLATILITY_SESSIONS)]
     atr = np.full(len(close), np.nan)
     if len(bars) > ATR_SESSIONS:
         before = bars.close[:-1]
         ranges = np.maximum(bars.high[1:], before) - np.minimum(bars.low[1:], before)
-        atr[ATR_SESSIONS + 1 :] = np.mean(_windows(ranges, ATR_SESSIONS), axis=1)
+        window_means(ranges, ATR_SESSIONS, atr[ATR_SESSIONS + 1 :])
     return close, volatility, usual, atr
 
 
 def _deviations(close: Floats, sessions: int) -> Floats:
     """Sample standard deviation of the last `sessions` daily log returns after 0, 1, 2, ... days."""
+    from app.backtest.compiled.windows import window_deviations
+
     found = np.full(len(close) + 1, np.nan)
     if len(close) > sessions:
         returns = np.diff(np.log(np.where(close > 0.0, close, np.nan)))
-        found[sessions + 1 :] = np.std(_windows(returns, sessions), axis=1, ddof=1)
+        window_deviations(returns, sessions, found[sessions + 1 :])
     return found
-
-
-def _windows(values: Floats, length: int) -> Floats:
-    """All windows of `length`, copied: sums over a view may be taken in another order than those of one window alone."""
-    return np.ascontiguousarray(sliding_window_view(values, length))
 
 
 def daily_of(panel: Panel, edges: Seconds, closes_at: Seconds) -> dict[str, BarSeries]:
@@ -107,12 +106,13 @@ def series_of(panel: Panel) -> dict[str, BarSeries]:
     found = {}
     for row, symbol in enumerate(panel.symbols):
         traded = np.isfinite(panel.close[row])
-        part = slice(None) if traded.all() else traded
+        whole = traded.all()
+        part = slice(None) if whole else traded
         found[symbol] = BarSeries(
             symbol=symbol,
             timeframe=panel.timeframe,
             timestamp=panel.timestamp[part],
-            known_at=panel.known_at[part],
+            known_at=panel.known_at if whole else panel.known_at[part],  # one array: what follows from it does so once
             open=panel.open[row, part],
             high=panel.high[row, part],
             low=panel.low[row, part],

@@ -51,7 +51,8 @@ def decayed_mean(values: Floats, length: int, decay: float) -> Floats:
     doubled = np.array([share(size, size) for size in sizes])
     joined = np.array([share(length & (size - 1), size) for size in sizes])
     rows = np.ascontiguousarray(values, dtype=np.float64).reshape(math.prod(values.shape[:-1]), values.shape[-1])
-    out = np.full(rows.shape, np.nan)
+    out = np.empty(rows.shape)
+    out[:, : length - 1] = np.nan
     for row, target in zip(rows, out, strict=True):
         fold_means(row, length, doubled, joined, target[length - 1 :])
     return out.reshape(values.shape)

@@ -7,12 +7,13 @@ training from years of them, to the last bit.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from app.domain.bar import BarSeries, Floats, Seconds
+from app.domain.bar import BarSeries, Floats
 
 MEMORY = 120
 _SPANS = (1, 2, 3, 5, 10, 20, 60, 119)
@@ -49,11 +50,14 @@ def feature_matrix(bars: BarSeries) -> Floats:
     matrix = np.empty((len(bars), len(FEATURE_NAMES)))
     matrix[: MEMORY - 1] = np.nan
     if len(bars) >= MEMORY:
-        values = _values(bars)
-        _fill(matrix[MEMORY - 1 :], values, bars.timestamp[MEMORY - 1 :], stride=1)
-        complete = _complete(values)
-        if not complete[MEMORY - 1 :].all():
-            matrix[~complete] = np.nan
+        from app.learning.feature_kernel import fill  # compiled code weighs 100 MB: only who computes features loads it
+
+        values = np.empty((5, len(bars)))
+        _write(values, bars)
+        fill(matrix[MEMORY - 1 :], values, bars.timestamp[MEMORY - 1 :], _room())
+        sound = _sound(values)
+        if not sound.all():
+            matrix[~_complete(sound)] = np.nan
     return matrix
 
 
@@ -61,35 +65,53 @@ def feature_rows(series: Sequence[BarSeries]) -> Floats:
     """The newest row of each series, shape (n_series, n_features), each from its last 120 bars; NaN where there are
     fewer or they are not sound."""
     matrix = np.full((len(series), len(FEATURE_NAMES)), np.nan)
-    recent = {index: bars.last(MEMORY) for index, bars in enumerate(series) if len(bars) >= MEMORY}
-    if not recent:
-        return matrix
-    values = np.stack([_values(bars) for bars in recent.values()], axis=-1)
-    rows, labels = np.empty((len(recent), len(FEATURE_NAMES))), np.array([bars.timestamp[-1] for bars in recent.values()])
-    _fill(rows, values.reshape(len(values), -1), labels, stride=len(recent))
-    for position, index in enumerate(recent):
-        if _complete(values[:, :, position])[-1]:
-            matrix[index] = rows[position]
+    enough = [index for index, bars in enumerate(series) if len(bars) >= MEMORY]
+    if enough:
+        from app.learning.feature_kernel import fill_each
+
+        values, labels = np.empty((len(enough), 5, MEMORY)), np.empty(len(enough), dtype=np.int64)
+        for position, index in enumerate(enough):
+            _write(values[position], series[index])
+            labels[position] = series[index].timestamp[-1]
+        rows = np.empty((len(enough), len(FEATURE_NAMES)))
+        fill_each(rows, values, labels, _room())
+        whole = _sound(values).all(axis=-1)
+        matrix[np.array(enough)[whole]] = rows[whole]
     return matrix
 
 
-def _fill(rows: Floats, values: Floats, labels: Seconds, *, stride: int) -> None:
-    """rows: (n_labels, n_features). values: (5, n), laid out as `app.learning.feature_kernel` says."""
-    from app.learning.feature_kernel import fill, steps  # compiled code weighs 100 MB: only who computes features loads it
-
-    opened, high, low, close, volume = values
-    fill(rows, opened, high, low, close, volume, labels, steps(high, low, close, stride), stride)
+_kept = threading.local()
 
 
-def _values(bars: BarSeries) -> Floats:
-    """(5, n_bars): open, high, low, close, volume."""
-    return np.stack((bars.open, bars.high, bars.low, bars.close, bars.volume)).astype(np.float64, copy=False)
+def _room() -> Floats:
+    """What the kernel computes in, one for each thread."""
+    if not hasattr(_kept, "room"):
+        from app.learning.feature_kernel import ROOM
+
+        _kept.room = np.empty(ROOM)
+    room: Floats = _kept.room
+    return room
 
 
-def _complete(values: Floats) -> npt.NDArray[np.bool_]:
+def _write(values: Floats, bars: BarSeries) -> None:
+    """open, high, low, close, volume of the newest bars into values, (5, n)."""
+    start = len(bars) - values.shape[1]
+    for row, column in zip(values, (bars.open, bars.high, bars.low, bars.close, bars.volume), strict=True):
+        row[:] = column[start:]
+
+
+def _sound(values: Floats) -> npt.NDArray[np.bool_]:
+    """(..., n_bars): whether the prices are finite numbers above zero and the volume one of at least zero. values: (..., 5,
+    n_bars)."""
+    prices, volume = values[..., :4, :], values[..., 4, :]
+    greatest = values.max(axis=-2)  # NaN if one of them is
+    sound: npt.NDArray[np.bool_] = (prices.min(axis=-2) > 0.0) & (volume >= 0.0) & (greatest < np.inf)
+    return sound
+
+
+def _complete(sound: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """(n_bars,): whether 120 sound bars end here."""
-    sound = np.isfinite(values).all(axis=0) & (values[:4] > 0).all(axis=0) & (values[4] >= 0)
     unsound_before = np.concatenate(([0], np.cumsum(~sound)))
-    out = np.zeros(values.shape[1], dtype=np.bool_)
+    out = np.zeros(len(sound), dtype=np.bool_)
     out[MEMORY - 1 :] = unsound_before[MEMORY:] == unsound_before[:-MEMORY]
     return out

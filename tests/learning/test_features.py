@@ -10,6 +10,7 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.learning.feature_kernel import ROOM
 from app.learning.features import FEATURE_NAMES, MEMORY, feature_matrix, feature_rows
 from app.learning.labels import examples, next_return
 from tests.learning.series import DAY, random_walk
@@ -103,10 +104,21 @@ def test_the_windowed_ones_are_what_their_names_say() -> None:
     assert row["volume_change"] == pytest.approx(v[t] / v[-20:].mean() - 1)
 
 
-def test_a_price_that_never_moved_has_finite_features() -> None:
-    flat = np.full(len(BARS), 50.0)
-    still = replace(BARS, open=flat, high=flat, low=flat, close=flat, volume=np.zeros(len(BARS)))
-    assert np.isfinite(feature_matrix(still)[MEMORY - 1 :]).all()
+@pytest.mark.parametrize("price", [50.0, 0.1])
+def test_a_price_that_never_moved_has_finite_features_and_no_spread_at_all(price: float) -> None:
+    flat = np.full(len(BARS), price)
+    still = feature_matrix(replace(BARS, open=flat, high=flat, low=flat, close=flat, volume=np.full(len(BARS), price)))
+    assert np.isfinite(still[MEMORY - 1 :]).all()
+    for name in ("volatility_60", "band_position", "band_width", "volume_score_60", "rsi_14", "adx_14"):
+        assert (still[MEMORY - 1 :, FEATURE_NAMES.index(name)] == 0.0).all()
+
+
+def test_a_long_history_is_computed_piece_by_piece_and_nobody_sees_the_seams() -> None:
+    bars = random_walk(ROOM[1] + 200, seed=5)
+    matrix = feature_matrix(bars)
+    for stop in range(ROOM[1] - 3, ROOM[1] + 4):
+        assert np.array_equal(matrix[stop - 1], feature_rows([bars.slice(0, stop)])[0])
+    assert np.array_equal(matrix[-150:], feature_matrix(bars.slice(len(bars) - 150 - MEMORY + 1, len(bars)))[-150:])
 
 
 def test_weekday_is_that_of_the_label() -> None:

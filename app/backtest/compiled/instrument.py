@@ -28,6 +28,7 @@ from app.strategies.strategy import Strategy, Values, evaluated
 
 ENDINGS = {kernel.OPEN_END: "open", kernel.SIGNAL: "signal", kernel.STOP: "stop_loss", kernel.TARGET: "take_profit"}
 _BPS = 1e-4
+_LINED = 15_000  # bars: their lines stay in the cache, and in memory that is not fresh each time
 _EVERY_BAR = np.empty(0, dtype=np.int64)
 _USUAL_COSTS = CostModel()
 
@@ -137,15 +138,16 @@ class Instrument(NamedTuple):
 def instrument(panel: Panel, row: int = 0) -> Instrument:
     """Symbol `row` of a panel, without the bars that lack a price above zero. Raises InvalidInput where none is left."""
     rows = [getattr(panel, name)[row] for name in PRICES]
-    if len(panel) and all(prices.min() > 0.0 and prices.max() < np.inf for prices in rows[:4]):  # not where one is NaN
+    # Writeable ones, because the kernel is compiled anew for others.
+    rows = [np.require(one, np.float64, ["C", "W"]) for one in rows]
+    if len(panel) and kernel.are_sound(*rows[:4]):
         place, known_at = _every(len(panel)), panel.known_at
     else:
         place = np.flatnonzero(np.all([(prices > 0.0) & (prices < np.inf) for prices in rows[:4]], axis=0))
         if not len(place):
             raise InvalidInput(f"{panel.symbols[row]}: there is no bar with prices")
         known_at, rows = panel.known_at[place], [one[place] for one in rows]
-    # Writeable ones, because the kernel is compiled anew for others.
-    opened, high, low, close, volume = (np.require(one, np.float64, ["C", "W"]) for one in rows)
+    opened, high, low, close, volume = rows
     bars = Bars(opened, high, low, close, volume, close.view(np.int64))
     return Instrument(panel.symbols[row], bars, place, known_at, year_of(known_at), len(panel))
 
@@ -167,13 +169,24 @@ def simulate(strategy: Strategy, panel: Panel, values: Values, setup: Setup, *, 
         )
     market = instrument(panel)
     if isinstance(strategy, Crossing):
-        first, second = (line.compute(as_columns(market)) for line in strategy.lines(values))
-        votes = np.zeros(market.padded, dtype=np.int8)
-        kernel.cross(first, second, 0, len(first), votes)
+        votes = _crossings(strategy, market, values)
     else:
         _, score = evaluated(strategy, panel, values)
         votes = votes_of(market, score[0], strategy.threshold(values))
     return run(market, votes, setup, curve=curve)
+
+
+def _crossings(strategy: Crossing, market: Instrument, values: Values) -> Votes:
+    """Votes of the cross of two lines, some bars at a time: what the lines need before them is in the strategy's memory."""
+    votes, columns = np.zeros(market.padded, dtype=np.int8), as_columns(market)
+    before, bars = strategy.memory(values) - 1, len(market.place)
+    step = max(_LINED, 4 * before)
+    for start in range(0, bars, step):
+        begin, stop = max(0, start - before), min(start + step, bars)
+        part = Columns(columns.timestamp[begin:stop], *(column[begin:stop] for column in columns[1:]))
+        first, second = (line.compute(part) for line in strategy.lines(values))
+        kernel.cross(first, second, start - begin, stop - begin, votes[begin:])
+    return votes
 
 
 def as_columns(market: Instrument) -> Columns:

@@ -116,6 +116,17 @@ def walk(bars: Bars, votes: Votes, terms: Terms, marks: Integers, marked: Floats
 
 
 @_compiled
+def are_sound(opened: Floats, high: Floats, low: Floats, close: Floats) -> bool:
+    """Whether all prices are finite numbers above zero."""
+    faults = 0
+    for i in range(len(close)):
+        above = (opened[i] > 0.0) & (high[i] > 0.0) & (low[i] > 0.0) & (close[i] > 0.0)
+        below = (opened[i] < np.inf) & (high[i] < np.inf) & (low[i] < np.inf) & (close[i] < np.inf)
+        faults += not (above & below)  # NaN lands here too
+    return faults == 0
+
+
+@_compiled
 def vote(score: Floats, threshold: float, votes: Votes) -> None:
     """Votes of a score, none where it is NaN. votes may be longer: the rest stays as it is."""
     out = votes[: len(score)]

@@ -16,7 +16,7 @@ import numpy as np
 
 from app.backtest.bar_tape import BarTape
 from app.backtest.compiled.portfolio_loop import LEG, Tapes, Traded, trade
-from app.backtest.compiled.portfolio_terms import costs_of, steps_of
+from app.backtest.compiled.portfolio_terms import Steps, costs_of, steps_of
 from app.backtest.driver import Plan, Run, SessionResult, first_risk
 from app.backtest.statistics.trades import RoundTrips, slippage_of
 from app.backtest.venue import leg_id
@@ -29,18 +29,23 @@ from app.domain.trading_state import Cause, Doubt, RiskState, TradingState
 from app.engine.arrays import standing_numbers
 from app.engine.costs import UNLIMITED
 from app.engine.ledger import Execution
-from app.engine.rules import Venue, is_stressed_each
+from app.engine.rules import Integers, Venue, is_stressed_each
+from app.risk.limits import RiskLimits
 
 LASTING = sum(1 << int(cause) for cause in (Cause.VENUE_ERRORS, Cause.CONNECTIVITY))
 
 
 def unsupported(plan: Plan, tape: BarTape) -> str | None:
     """Why the compiled loop cannot run this plan, None when it can."""
+    return _refusal(plan, tape, steps_of([plan.rules_of(symbol) for symbol in plan.symbols]))
+
+
+def _refusal(plan: Plan, tape: BarTape, steps: Steps | None) -> str | None:
     if plan.liquidity != UNLIMITED:
         return "orders may fill in parts"
     if plan.policy.exits.partial_at_r > 0.0 and plan.policy.exits.partial_fraction > 0.0:
         return "the exit policy sells in parts"
-    if steps_of([plan.rules_of(symbol) for symbol in plan.symbols]) is None:
+    if steps is None:
         return "a price or quantity step is no power of ten"
     if np.any(np.diff(tape.panel.known_at) <= 0):
         return "several bars were complete at the same moment"
@@ -154,6 +159,7 @@ class Market:
         rows = tape.rows(symbols)
         self._whole = rows.tolist() == list(range(len(tape.symbols)))
         self._rows = rows
+        self._stressed: tuple[RiskLimits, Integers] | None = None
 
     def by_time(self, columns: Floats) -> Floats:
         """Columns of the panel, shape (n_symbols, n_bars), as rows of the chosen symbols, bar after bar."""
@@ -184,6 +190,13 @@ class Market:
         """Those of the completed days, shape (n_sessions, n_symbols)."""
         return tuple(np.ascontiguousarray(array if self._whole else array[:, self._rows]) for array in self.tape.figures)
 
+    def stressed(self, limits: RiskLimits) -> Integers:
+        """How many symbols are stressed in each session, see `is_stressed_each`."""
+        if self._stressed is None or self._stressed[0] != limits:
+            _, volatility, usual, _ = self.figures
+            self._stressed = limits, is_stressed_each(volatility, usual, limits)
+        return self._stressed[1]
+
     @cached_property
     def bars(self) -> tuple[Floats, Floats, Floats, Floats]:
         """open, high, low, volume of the chosen symbols, shape (n_symbols, n_bars)."""
@@ -204,8 +217,8 @@ def trade_portfolio(
     tape = market.tape
     if tuple(plan.symbols) != tuple(market.symbols):
         raise InvalidInput("the market is laid out for other symbols than those of the plan")
-    reason = unsupported(plan, tape)
     steps = steps_of([plan.rules_of(symbol) for symbol in plan.symbols])
+    reason = _refusal(plan, tape, steps)
     if reason or steps is None:
         raise InvalidInput(f"the compiled loop cannot run this plan: {reason}", code="not_compiled")
     if expected.shape != tape.panel.close.shape:
@@ -247,7 +260,7 @@ def tapes_of(plan: Plan, market: Market, expected: Floats, confidence: Floats | 
         volatility,
         usual,
         atr,
-        is_stressed_each(volatility, usual, plan.limits),
+        market.stressed(plan.limits),
     )
 
 

@@ -49,6 +49,19 @@ class Costs(NamedTuple):
 
 def steps_of(instruments: Sequence[Instrument]) -> Steps | None:
     """The trading rules, None where a step is no power of ten or no tick is defined from zero up."""
+    kinds: dict[tuple[object, ...], int] = {}  # thousands of symbols share a few rules
+    kept: list[Instrument] = []
+    number = np.empty(len(instruments), dtype=np.int64)
+    for i, one in enumerate(instruments):
+        key = (one.price_ticks, one.quantity_step, one.fraction_step, one.minimum_notional, one.tradable)
+        number[i] = kinds.setdefault(key, len(kinds))
+        if len(kinds) > len(kept):
+            kept.append(one)
+    steps = _steps_of_each(kept)
+    return None if steps is None else Steps(*(array[number] for array in steps))
+
+
+def _steps_of_each(instruments: Sequence[Instrument]) -> Steps | None:
     rows = max((len(one.price_ticks) for one in instruments), default=1)
     from_price, per_unit = np.zeros((len(instruments), rows)), np.ones((len(instruments), rows))
     for i, one in enumerate(instruments):
