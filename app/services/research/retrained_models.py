@@ -14,6 +14,8 @@ import numpy as np
 from app.domain.bar import BarSeries, Floats
 from app.domain.errors import InvalidInput
 from app.domain.forecast import Answer, Forecast, Forecaster, NoForecast
+from app.domain.panel import Panel
+from app.engine.arrays import expected_return_now
 from app.learning.confidence import confidence
 from app.learning.ensemble import fit, predict
 from app.learning.features import MEMORY, feature_matrix
@@ -38,13 +40,33 @@ class Opening(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WalkForward:
-    """The finished forecasts; a `Forecaster`. answers: by symbol, then by when the newest bar behind it became known."""
+    """The finished forecasts; see `app.backtest.walk_forward.Taped`. answers: by symbol, then by when the newest bar behind it
+    became known."""
 
     answers: Mapping[str, Answers]
 
     def forecast(self, bars: Mapping[str, BarSeries], at: datetime) -> dict[str, Forecast | NoForecast]:
         """The forecast made from the bars known at `at`, which must be the newest before one of the sessions."""
         return {symbol: self._answer(symbol, series.known_by(at)) for symbol, series in bars.items()}
+
+    def taped(self, panel: Panel) -> tuple[Floats, Floats | None]:
+        """The forecasts seen from the close of each bar, and their confidence. A symbol without a bar says what its newest
+        bar said."""
+        expected, sure = np.full(panel.close.shape, np.nan), np.full(panel.close.shape, np.nan)
+        for row, symbol in enumerate(panel.symbols):
+            own = np.flatnonzero(np.isfinite(panel.close[row]))
+            if not len(own):
+                continue
+            answers, close = self.answers.get(symbol, {}), panel.close[row]
+            for bar in own.tolist():
+                said = answers.get(int(panel.known_at[bar]))
+                if isinstance(said, Forecast):
+                    expected[row, bar] = expected_return_now(said, float(close[bar]))
+                    sure[row, bar] = said.confidence
+            newest = own[np.maximum(np.searchsorted(own, np.arange(len(panel)), side="right") - 1, 0)]
+            expected[row], sure[row] = expected[row, newest], sure[row, newest]
+            expected[row, : own[0]] = np.nan
+        return expected, sure
 
     def _answer(self, symbol: str, known: BarSeries) -> Forecast | NoForecast:
         found = self.answers.get(symbol, {}).get(int(known.known_at[-1])) if len(known) else None

@@ -53,8 +53,9 @@ class Result:
     data_set, strategy, values, setup, source: as in `app.domain.trial.Trial`. returns: simple returns per observation, shape
     (n_observations,); periods_per_year of them are a year. trades: closed round trips. prices, stays: for the random-entry
     test, None where the result has none (`app.backtest.statistics.luck`). round_trip_cost: fraction. returns_of_sets: those of
-    every set it was chosen from, shape (n_observations, n_sets). sets: their values, where they are of one strategy. rerun:
-    total return with the costs times its argument; None where there are no costs to multiply. seed: of every resampling.
+    every set it was chosen from, shape (n_observations, n_sets). sets: their values, where they are of one strategy. plateau:
+    the neighbours of its parameters, where whoever chose them knows; else they are looked for among `sets`, or in the ledger.
+    rerun: total return with the costs times its argument; None where there are no costs to multiply. seed: of every resampling.
     """
 
     data_set: DataSet
@@ -70,6 +71,7 @@ class Result:
     stays: Sequence[Stay] = ()
     returns_of_sets: Floats | None = None
     sets: Sequence[Mapping[str, float]] = ()
+    plateau: Plateau | None = None
     rerun: Callable[[int], float] | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     seed: int = 7
@@ -155,7 +157,9 @@ class VerdictService:
         )
 
     def _plateau(self, result: Result) -> Plateau | None:
-        """Among the sets it was chosen from; without these, among the trials of the ledger on the same data and terms."""
+        """As told; or among the sets it was chosen from; or among the trials of the ledger on the same data and terms."""
+        if result.plateau is not None:
+            return result.plateau
         if result.sets and result.returns_of_sets is not None:
             ratios = [moments(column).sharpe_ratio for column in result.returns_of_sets.T]
             return parameter_plateau(result.sets, ratios, result.values)
