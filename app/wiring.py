@@ -47,10 +47,11 @@ from app.services.guard.kill_switch import KillSwitch
 from app.services.guard.protection import ProtectionService
 from app.services.optimizer_service import OptimizerService
 from app.services.research.bench import ResearchBench
+from app.services.research.combinatorial import walk_forward_job
 from app.services.research.runs import Job, ResearchService
 from app.services.research.search import OptimizeJob
 from app.services.research.sweep import SweepJob
-from app.services.research.walk_forward import Windows, open_job
+from app.services.research.walk_forward import Windows
 from app.services.risk_manager import RiskManager
 from app.services.strategies.check_service import CheckService
 from app.services.strategies.strategy_service import Chosen, StrategyService
@@ -227,7 +228,7 @@ def _research(
     kinds: dict[str, Callable[[Mapping[str, Any]], Job]] = {
         "sweep": lambda request: SweepJob(request, threads=settings.opt_threads, judge=verdicts, **searches),
         "optimize": lambda request: OptimizeJob(request, storage=journal, **searches),
-        "walk_forward": lambda request: open_job(request, windows, params),
+        "walk_forward": lambda request: walk_forward_job(request, windows, params),
     }
     return ResearchService(database, kinds=kinds, owner=this_process(), is_alive=is_alive)
 

@@ -119,7 +119,7 @@ class Windows:
             found,
             judged_as,
             judge=self._judge,
-            assumptions=self._assumptions() | dict(more),
+            assumptions=self._windows_told() | self.assumptions() | dict(more),
             again=lambda multiple: account.trade(forecaster, progress, cost_multiple=multiple),
         )
         told_windows = [{**row, **_account_in(found, row["test"])} for row in rows]
@@ -154,16 +154,21 @@ class Windows:
         """Those of the settings."""
         return self._limits, self._policy
 
-    def _assumptions(self) -> dict[str, Any]:
+    def assumptions(self) -> dict[str, Any]:
+        """What the account's figures rest on, for people."""
+        return {
+            "decisions": "when a bar is complete, on the bars known then; fills in later bars, as the bars are",
+            "account": "one, with all risk rules of the settings, without a break",
+            **{f"cost_{name}": value for name, value in named(setup_of(self.asked).costs).items()},
+            "left_out": "dividends, interest on cash, taxes, symbols that stopped trading",
+        }
+
+    def _windows_told(self) -> dict[str, str]:
         asked = self.asked
         return {
             "windows": f"{len(self.splits)} of {asked.test_bars} bars, "
             + ("all bars before" if asked.anchored else f"the newest {asked.train_bars} bars before")
             + f" each to choose on, {asked.embargo_bars} bars left out between",
-            "decisions": "when a bar is complete, on the bars known then; fills in later bars, as the bars are",
-            "account": "one, with all risk rules of the settings, over all windows without a break",
-            **{f"cost_{name}": value for name, value in named(setup_of(asked).costs).items()},
-            "left_out": "dividends, interest on cash, taxes, symbols that stopped trading",
             "benchmark": "equal parts bought at the first open and held, the same slippage and commission_bps once",
         }
 
