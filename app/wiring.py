@@ -227,7 +227,7 @@ def _research(
     searches: dict[str, Any] = {"bench": bench, "clock": clock, "save": database.save_optimizer_results}
     kinds: dict[str, Callable[[Mapping[str, Any]], Job]] = {
         "sweep": lambda request: SweepJob(request, threads=settings.opt_threads, judge=verdicts, **searches),
-        "optimize": lambda request: OptimizeJob(request, storage=journal, **searches),
+        "optimize": lambda request: OptimizeJob(request, storage=journal, judge=verdicts, **searches),
         "walk_forward": lambda request: walk_forward_job(request, windows, params),
     }
     return ResearchService(database, kinds=kinds, owner=this_process(), is_alive=is_alive)

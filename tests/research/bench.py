@@ -72,7 +72,7 @@ def made(url, directory, owner=None):
     common = {"bench": bench, "clock": WallClock(), "save": database.save_optimizer_results}
     kinds = {
         "sweep": lambda request: SweepJob(request, judge=judge, **common),
-        "optimize": lambda request: OptimizeJob(request, storage=study_journal(str(directory)), **common),
+        "optimize": lambda request: OptimizeJob(request, storage=study_journal(str(directory)), judge=judge, **common),
         "walk_forward": lambda request: walk_forward_job(request, windows, ParamFiles(directory / "params")),
     }
     service = ResearchService(database, kinds=kinds, owner=owner or this_process(), is_alive=is_alive)
