@@ -53,6 +53,7 @@ from app.services.research.search import OptimizeJob
 from app.services.research.sweep import SweepJob
 from app.services.research.walk_forward import Windows
 from app.services.risk_manager import RiskManager
+from app.services.strategies.check_gate import CheckedContents
 from app.services.strategies.check_service import CheckService
 from app.services.strategies.strategy_service import Chosen, StrategyService
 from app.services.trading.collector import LiveBars
@@ -117,6 +118,7 @@ def build(settings: Settings) -> Services:
     strategies = StrategyService(settings.strategies_dir)
     alpaca = _venue(settings, database, clock, chosen)
     params = ParamFiles(settings.params_dir)
+    checked_contents = CheckedContents(database, settings.strategies_dir, clock)
     checks = CheckService(
         database,
         find=strategies.find,
@@ -124,6 +126,7 @@ def build(settings: Settings) -> Services:
         watchlist=settings.watchlist,
         limits=settings.limits,
         policy=settings.policy,
+        checked_contents=checked_contents,
     )
     ai = AIService(ModelFiles(settings.models_dir), params, gate=checks.gate)
     forecaster: Forecaster = ScriptedForecaster(settings.forecasts_file) if settings.forecasts_file else ai
@@ -146,6 +149,9 @@ def build(settings: Settings) -> Services:
             strategy=settings.strategy,
             values=chosen.values if chosen else {},
             real_money=settings.trading_mode is TradingMode.LIVE,
+            check=checked_contents.gate(
+                settings.strategy, chosen.values if chosen else {}, uses_models=chosen is None or chosen.uses_models
+            ),
         ),
     )
     trials = TrialLedger(database)
