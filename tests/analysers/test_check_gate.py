@@ -16,7 +16,6 @@ from app.services.strategies.check_gate import MODEL, CheckedContents
 from app.services.strategies.check_service import CheckService
 from app.services.strategies.strategy_service import StrategyService
 from app.services.verdicts.verdict_gate import VerdictGate
-from app.storage.audit import Kind
 from app.strategies.catalog import MODEL_DRIVEN
 from tests.databases import HandClock
 
@@ -87,9 +86,14 @@ def test_a_persons_word_says_who_why_and_when_and_ends_with_the_next_check(bench
     assert (decided.actor, decided.reason, decided.at) == ("ada", "it reads a list of holidays", HandClock().now())
     assert bench.objection() is None
     assert "never looked at" in str(bench.objection(VALUES | {"span": 5.0}))
-    (told,) = [entry for entry in bench.database.audit_entries() if entry.kind is Kind.OPERATOR]
-    assert told.data["overridden"] == "lookahead"
-    assert (told.data["actor"], told.data["reason"]) == ("ada", "it reads a list of holidays")
+    event = bench.database.audit_events([bench.database.check_audit()[1].seq])[0]
+    assert event.kind == "operator"
+    assert [event.payload[name] for name in ("overridden", "subject", "actor", "reason")] == [
+        "lookahead",
+        "own",
+        "ada",
+        "it reads a list of holidays",
+    ]
     bench.file.write_text(bench.file.read_text().replace("mean(bars.close, ", "mean(bars.close[::-1], "))
     bench.checks.override("own", {}, actor="ada", reason="all the same")
     assert bench.objection() is None

@@ -41,6 +41,8 @@ class Verdicts(Protocol):
     def newest_verdict(self, strategy: str, values: Mapping[str, float]) -> VerdictRecord | None: ...  # noqa: D102
     def verdicts(self, limit: int = ...) -> Sequence[VerdictRecord]: ...  # noqa: D102
 
+    def verdict_override(self, strategy: str, values: Mapping[str, float]) -> Override | None: ...  # noqa: D102
+
     def override_verdict(self, strategy: str, values: Mapping[str, float], *, actor: str, reason: str) -> Override:
         """Records it, and tells the audit log."""
         ...
@@ -118,6 +120,10 @@ class VerdictService:
         if not reason.strip():
             raise InvalidInput("an override is kept for ever: say why this strategy may trade real money")
         return self._database.override_verdict(strategy, values, actor=actor, reason=reason.strip())
+
+    def override_in_force(self, strategy: str, values: Mapping[str, float]) -> Override | None:
+        """What a person decided about a strategy with these parameters, where no verdict has come since."""
+        return self._database.verdict_override(strategy, values)
 
     def _trial(self, result: Result) -> Trial:
         found = moments(result.returns)
