@@ -85,7 +85,7 @@ test-audit: $(VENV)/.ready-dev ## The audit log's long campaign: AUDIT_SEEDS=500
 
 test-statistics: $(VENV)/.ready-dev ## How often luck gets PASS and an edge does not: LUCK_MARKETS=1000 generated markets, LUCK_SEED=1
 	@LUCK_MARKETS=$${LUCK_MARKETS:-1000} LUCK_SEED=$${LUCK_SEED:-1} \
-		$(BIN)/pytest -n 2 -s --timeout 7200 tests/statistics
+		$(BIN)/pytest -n 0 -s -q --timeout 7200 tests/statistics/test_false_discovery.py
 
 check: $(VENV)/.ready-dev ## Lint, format, types and import rules
 	@$(BIN)/ruff check app tests benchmarks

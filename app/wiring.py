@@ -48,11 +48,13 @@ from app.services.guard.kill_switch import KillSwitch
 from app.services.guard.protection import ProtectionService
 from app.services.optimizer_service import OptimizerService
 from app.services.research.bench import ResearchBench
+from app.services.research.combinatorial import walk_forward_job
 from app.services.research.runs import Job, ResearchService
 from app.services.research.search import OptimizeJob
 from app.services.research.sweep import SweepJob
-from app.services.research.walk_forward import Windows, open_job
+from app.services.research.walk_forward import Windows
 from app.services.risk_manager import RiskManager
+from app.services.strategies.check_gate import CheckedContents
 from app.services.strategies.check_service import CheckService
 from app.services.strategies.strategy_service import Chosen, StrategyService
 from app.services.trading.collector import LiveBars
@@ -117,6 +119,7 @@ def build(settings: Settings) -> Services:
     strategies = StrategyService(settings.strategies_dir)
     alpaca = _venue(settings, database, clock, chosen)
     params = ParamFiles(settings.params_dir)
+    checked_contents = CheckedContents(database, settings.strategies_dir, clock)
     checks = CheckService(
         database,
         find=strategies.find,
@@ -124,6 +127,7 @@ def build(settings: Settings) -> Services:
         watchlist=settings.watchlist,
         limits=settings.limits,
         policy=settings.policy,
+        checked_contents=checked_contents,
     )
     ai = AIService(ModelFiles(settings.models_dir), params, gate=checks.gate)
     forecaster: Forecaster = ScriptedForecaster(settings.forecasts_file) if settings.forecasts_file else ai
@@ -146,6 +150,9 @@ def build(settings: Settings) -> Services:
             strategy=settings.strategy,
             values=chosen.values if chosen else {},
             real_money=settings.trading_mode is TradingMode.LIVE,
+            check=checked_contents.gate(
+                settings.strategy, chosen.values if chosen else {}, uses_models=chosen is None or chosen.uses_models
+            ),
         ),
     )
     trials = TrialLedger(database)
@@ -227,8 +234,8 @@ def _research(
     searches: dict[str, Any] = {"bench": bench, "clock": clock, "save": database.save_optimizer_results}
     kinds: dict[str, Callable[[Mapping[str, Any]], Job]] = {
         "sweep": lambda request: SweepJob(request, threads=settings.opt_threads, judge=verdicts, **searches),
-        "optimize": lambda request: OptimizeJob(request, storage=journal, **searches),
-        "walk_forward": lambda request: open_job(request, windows, params),
+        "optimize": lambda request: OptimizeJob(request, storage=journal, judge=verdicts, **searches),
+        "walk_forward": lambda request: walk_forward_job(request, windows, params),
     }
     return ResearchService(database, kinds=kinds, owner=this_process(), is_alive=is_alive)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 import numpy as np
 
 from app.domain.bar import BarSeries, Floats
-from app.domain.forecast import Answer, NoForecast, Score
+from app.domain.forecast import Answer, Forecaster, NoForecast, Score
 from app.domain.panel import Panel
 from app.strategies.columns import VOTE
 from app.strategies.forecaster import source
@@ -23,6 +24,15 @@ class Chosen:
     start: int
     stop: int
     values: Values
+
+
+class Taped(Forecaster, Protocol):
+    """A forecaster that knows all it will say: asked bar by bar by the driver, or read at once by the compiled loop."""
+
+    def taped(self, panel: Panel) -> tuple[Floats, Floats | None]:
+        """What it says when each bar of `panel` is complete: (expected return or score, confidence), each of shape (n_symbols,
+        n_bars), NaN where it says nothing; a confidence of None is 1.0 throughout."""
+        ...
 
 
 def rescaled(score: Floats, threshold: float) -> Floats:
@@ -51,6 +61,11 @@ class StitchedForecaster:
     def score(self) -> Floats:
         """Shape (n_symbols, n_bars), NaN where nothing is said."""
         return self._score
+
+    def taped(self, panel: Panel) -> tuple[Floats, Floats | None]:
+        """The scores at the bars of `panel`, which has the symbols of its own; see `Taped`."""
+        newest = np.searchsorted(self._panel.known_at, panel.known_at, side="right") - 1
+        return np.where(newest >= 0, self._score[:, np.maximum(newest, 0)], np.nan), None
 
     def forecast(self, bars: Mapping[str, BarSeries], at: datetime) -> dict[str, Answer]:
         """Scores of the newest bar complete at `at`; `bars` only say which symbols are asked for."""

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import Progress as Bar
 
 from app.backtest.analysers.futures import Bars
 from app.backtest.analysers.lookahead import Findings, restated
 from app.commands.arguments import Symbols, read_symbols
-from app.commands.console import errors, out, print_rows, services
+from app.commands.console import actor, errors, out, print_rows, services
 from app.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -48,6 +49,24 @@ def lookahead(
             progress=lambda done, total, what: bar.update(task, completed=done, total=total, description=what),
         )
     _show(found)
+
+
+@check.command(epilog='Example: trader check override my_strategy --set fast=5 --reason "it reads a calendar of holidays"')
+def override(
+    subject: Subject,
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why; kept for ever, in the audit log too.")],
+    given: Given = None,
+    by: Annotated[str | None, typer.Option("--actor", help="Who decides; default: who is logged in.")] = None,
+) -> None:
+    """Let a strategy, or the models, trade real money although `trader check lookahead` found something, or was never run. It
+    holds until the next check of it, or until its code or its parameters change."""
+    with services() as held:
+        decided = held.checks.override(subject, _values(given), actor=by or actor(), reason=reason)
+    out.print(
+        f"recorded: {escape(decided.actor)} lets {escape(subject)} trade real money since {decided.at:%Y-%m-%d %H:%M}, "
+        f"until its next check or change: {escape(decided.reason)}",
+        soft_wrap=True,
+    )
 
 
 @check.command(epilog="Example: trader check warmup rsi --data bars.parquet --symbols SPY")

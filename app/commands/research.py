@@ -15,6 +15,7 @@ from rich.table import Table
 
 from app.commands.arguments import Symbols, read_date, read_symbols
 from app.commands.console import chosen_settings, out, print_rows
+from app.commands.paths import print_paths
 from app.commands.trials import print_verdict
 from app.domain.errors import InvalidInput
 from app.domain.research import ResearchRun, RunState
@@ -91,6 +92,11 @@ def walk_forward(
     test_bars: Annotated[int, typer.Option(min=2, help="Bars they are then traded on.")] = 126,
     anchored: Annotated[bool, typer.Option("--anchored", help="Choose on all earlier bars, not only the newest.")] = False,
     embargo_bars: Annotated[int, typer.Option(min=0, help="Bars left out between the two.")] = 0,
+    splits: Annotated[
+        str, typer.Option(help="rolling, or combinatorial: judged on every choice of groups of bars.")
+    ] = "rolling",
+    groups: Annotated[int, typer.Option(min=2, max=30, help="Groups of bars of combinatorial splits.")] = 6,
+    tested: Annotated[int, typer.Option(min=1, max=29, help="How many of the groups each of them is judged on.")] = 2,
     queue: Queue = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -102,6 +108,9 @@ def walk_forward(
         "test_bars": test_bars,
         "anchored": anchored,
         "embargo_bars": embargo_bars,
+        "splits": splits,
+        "groups": groups,
+        "tested": tested,
     }
     _begin("walk_forward", request, queue, as_json)
 
@@ -292,6 +301,8 @@ def _tell(run: ResearchRun, as_json: bool) -> None:
         typer.echo(json.dumps({"run_id": run.run_id, "state": run.state, "error": run.error, "result": result}, indent=2))
     elif run.state is not RunState.DONE:
         out.print(f"{run.kind} {run.state}, {run.done} of {run.chunks} parts done. {escape(run.error or '')}", soft_wrap=True)
+    elif "combinatorial" in result:
+        print_paths(result)
     elif run.kind == "walk_forward":
         _tell_walk_forward(result)
     else:

@@ -10,6 +10,8 @@ from rich.markup import escape
 
 from app.commands.console import actor, out, print_rows, services
 from app.domain.errors import InvalidInput
+from app.domain.trial import settings_key
+from app.domain.verdict import Override, VerdictRecord
 from app.services.strategies.strategy_service import StrategyService
 from app.strategies.catalog import MODEL_DRIVEN
 from app.strategies.strategy import checked
@@ -63,6 +65,7 @@ def listing(limit: Annotated[int, typer.Option(min=1, max=1000)] = 20) -> None:
     """The newest verdicts."""
     with services() as held:
         found = held.verdicts.newest(limit)
+        overrides = {_key(one): held.verdicts.override_in_force(one.judged.strategy, one.judged.values) for one in found}
     print_rows(
         {
             "at": f"{one.at:%Y-%m-%d %H:%M}",
@@ -71,6 +74,7 @@ def listing(limit: Annotated[int, typer.Option(min=1, max=1000)] = 20) -> None:
             "verdict": one.judged.verdict.level.value,
             "trials": one.judged.trials,
             "backtest": one.backtest_id or "",
+            "overridden": _decided(overrides[_key(one)]),
         }
         for one in found
     )
@@ -89,8 +93,12 @@ def override(
     given = read_parameters(parameters)
     with services() as held:
         values = _complete(held.strategies, strategy, given)
-        held.verdicts.override(strategy, values, actor=by or actor(), reason=reason)
-    out.print(f"recorded: {escape(strategy)} with {_told(values)} may trade real money until its next verdict")
+        decided = held.verdicts.override(strategy, values, actor=by or actor(), reason=reason)
+    out.print(
+        f"recorded: {escape(strategy)} with {_told(values)} may trade real money until its next verdict; "
+        f"{escape(_decided(decided))}",
+        soft_wrap=True,
+    )
 
 
 def print_verdict(fields: dict[str, Any]) -> None:
@@ -121,6 +129,15 @@ def _complete(strategies: StrategyService, name: str, given: dict[str, float]) -
             raise InvalidInput(f"{name} has no parameters")
         return {}
     return checked(strategies.find(name), given)
+
+
+def _key(record: VerdictRecord) -> str:
+    return settings_key(record.judged.strategy, record.judged.values)
+
+
+def _decided(override: Override | None) -> str:
+    """Who, when and why."""
+    return "" if override is None else f"by {override.actor} at {override.at:%Y-%m-%d %H:%M}: {override.reason}"
 
 
 def _told(values: dict[str, float]) -> str:

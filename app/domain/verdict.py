@@ -70,6 +70,24 @@ class VerdictRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LookaheadCheck:
+    """That something was looked at for what it knows of the future, or that a person lets it trade real money all the same.
+
+    subject: a strategy's name, or `model`. content: digest of its code and parameters; a change makes it another. passed: false
+    where it looks ahead, and in a person's word. leak: the first part that differs, None where nothing does. actor, reason:
+    empty but for a person's word, which holds until the next check of the same content.
+    """
+
+    at: datetime
+    subject: str
+    content: str
+    passed: bool
+    leak: str | None = None
+    actor: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
     """A person lets a strategy trade real money against its verdict, or without one."""
 

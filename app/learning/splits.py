@@ -8,6 +8,7 @@ Learning, 2018, chapters 7 and 12; the embargo is kept on both sides of a block)
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from math import comb
@@ -106,18 +107,26 @@ def combinatorial_purged(
     out = []
     for chosen in combinations(range(groups), tested):
         is_test = np.zeros(len(decided_at), dtype=bool)
-        clear = np.ones(len(decided_at), dtype=bool)
-        for group in chosen:
-            block = slice(int(edges[group]), int(edges[group + 1]))
+        blocks = [slice(int(edges[group]), int(edges[group + 1])) for group in chosen]
+        for block in blocks:
             is_test[block] = True
-            before = label_known_at <= decided_at[block.start] - embargo_seconds
-            after = decided_at >= label_known_at[block].max() + embargo_seconds
-            clear &= before | after
-        train = np.flatnonzero(clear & ~is_test)
+        ends = [(int(decided_at[block.start]), int(label_known_at[block].max())) for block in blocks]
+        train = np.flatnonzero(clear_of(decided_at, label_known_at, ends, embargo_seconds) & ~is_test)
         if not len(train):
             raise InvalidInput("purging leaves no row to fit on: choose longer groups or a shorter embargo")
         out.append(Split(train=train, test=np.flatnonzero(is_test), groups=chosen))
     return out
+
+
+def clear_of(
+    decided_at: Seconds, label_known_at: Seconds, blocks: Iterable[tuple[int, int]], embargo_seconds: int = 0
+) -> npt.NDArray[np.bool_]:
+    """Which rows share nothing with any test block, each given by its first decision and the instant at which the last of its
+    labels was known; shape (n_rows,)."""
+    clear = np.ones(len(decided_at), dtype=bool)
+    for first, last in blocks:
+        clear &= (label_known_at <= first - embargo_seconds) | (decided_at >= last + embargo_seconds)
+    return clear
 
 
 def group_edges(rows: int, groups: int) -> Rows:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from app.domain.ports import Clock
 from app.domain.trial import DataSet, Trial
-from app.domain.verdict import Judged, Override, VerdictRecord
+from app.domain.verdict import Judged, LookaheadCheck, Override, VerdictRecord
 from app.storage import trials, verdicts
 from app.storage.database import Database
 from app.storage.trials import Counted
@@ -60,6 +60,14 @@ class ResearchLedger:
         decided = Override(at=self._clock.now(), strategy=strategy, values=dict(values), actor=actor, reason=reason)
         self._db.write(lambda c: verdicts.override(c, decided))
         return decided
+
+    def keep_check(self, check: LookaheadCheck) -> None:
+        """Stores a check for lookahead, or a person's word against it, which the audit log is told."""
+        self._db.write(lambda c: verdicts.keep_check(c, check))
+
+    def newest_check(self, subject: str, content: str) -> LookaheadCheck | None:
+        """The newest check of a subject with this very content."""
+        return self._db.read(lambda c: verdicts.newest_check(c, subject, content))
 
     def verdict_override(self, strategy: str, values: Mapping[str, float]) -> Override | None:
         """The override in force: the newest, where no verdict has come since."""

@@ -445,6 +445,19 @@ VERDICT_OVERRIDES = Table(
     Column("reason", Words, nullable=False),
 )
 
+LOOKAHEAD_CHECKS = Table(
+    "lookahead_checks",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("subject", Words, nullable=False),
+    Column("content", Words, nullable=False, index=True),
+    Column("passed", Boolean, nullable=False),
+    Column("leak", Words),
+    Column("actor", Words, nullable=False),
+    Column("reason", Words, nullable=False),
+)
+
 # owner: a process, as `app.runtime.owner` names it; empty when given back. status: what the owner tells about its work.
 LEASES = Table(
     "leases",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -11,10 +12,10 @@ from sqlalchemy import Connection, insert, select
 from app.domain.audit import Kind
 from app.domain.errors import NotFound
 from app.domain.trial import settings_key
-from app.domain.verdict import Check, Judged, Level, Override, Verdict, VerdictRecord
+from app.domain.verdict import Check, Judged, Level, LookaheadCheck, Override, Verdict, VerdictRecord
 from app.storage import audit
 from app.storage.columns import plain
-from app.storage.tables import VERDICT_OVERRIDES, VERDICTS
+from app.storage.tables import LOOKAHEAD_CHECKS, VERDICT_OVERRIDES, VERDICTS
 
 _NEWEST = VERDICTS.c.id.desc()
 
@@ -88,6 +89,21 @@ def overridden(connection: Connection, strategy: str, values: Mapping[str, float
     if row is None or (verdict is not None and verdict.verdict_id > row["last_verdict"]):
         return None
     return Override(**{name: row[name] for name in ("at", "strategy", "values", "actor", "reason")})
+
+
+def keep_check(connection: Connection, check: LookaheadCheck) -> None:
+    """Stores a check; a person's word stands in the audit log too."""
+    connection.execute(insert(LOOKAHEAD_CHECKS).values(**plain(check) | {"at": check.at}))
+    if check.actor:
+        audit.record(connection, Kind.OPERATOR, {"overridden": "lookahead", **plain(check)})
+
+
+def newest_check(connection: Connection, subject: str, content: str) -> LookaheadCheck | None:
+    """The newest check of a subject as it is."""
+    table = LOOKAHEAD_CHECKS.c
+    query = select(LOOKAHEAD_CHECKS).where(table.content == content, table.subject == subject)
+    row = connection.execute(query.order_by(table.id.desc()).limit(1)).mappings().one_or_none()
+    return None if row is None else LookaheadCheck(**{one.name: row[one.name] for one in fields(LookaheadCheck)})
 
 
 def _record(row: Any) -> VerdictRecord:

@@ -57,5 +57,7 @@ def test_the_command_tells_and_exits(files: tuple[Path, Path], tmp_path: Path) -
     assert (code, "1 values were restated" in said) == (1, True), said
     code, said = trader("data", earlier, earlier, directory=tmp_path)
     assert (code, "no bar of the first file was restated" in said) == (0, True), said
+    code, said = trader("override", "model", "--actor", "ada", "--reason", "new machine", directory=tmp_path)
+    assert (code, "ada lets model trade real money since" in said) == (0, True), said
     code, said = trader("lookahead", "sma_crosss", directory=tmp_path)
     assert (code, "did you mean sma_cross?" in said) == (1, True), said

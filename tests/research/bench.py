@@ -18,10 +18,11 @@ from app.runtime.owner import is_alive, this_process
 from app.services.database_service import DatabaseService
 from app.services.research import runs as research
 from app.services.research.bench import ResearchBench
+from app.services.research.combinatorial import walk_forward_job
 from app.services.research.runs import ResearchService
 from app.services.research.search import OptimizeJob
 from app.services.research.sweep import SweepJob
-from app.services.research.walk_forward import Windows, open_job
+from app.services.research.walk_forward import Windows
 from app.services.verdicts.trial_ledger import TrialLedger
 from app.services.verdicts.verdict_service import VerdictService
 from app.storage.database import Database
@@ -71,8 +72,8 @@ def made(url, directory, owner=None):
     common = {"bench": bench, "clock": WallClock(), "save": database.save_optimizer_results}
     kinds = {
         "sweep": lambda request: SweepJob(request, judge=judge, **common),
-        "optimize": lambda request: OptimizeJob(request, storage=study_journal(str(directory)), **common),
-        "walk_forward": lambda request: open_job(request, windows, ParamFiles(directory / "params")),
+        "optimize": lambda request: OptimizeJob(request, storage=study_journal(str(directory)), judge=judge, **common),
+        "walk_forward": lambda request: walk_forward_job(request, windows, ParamFiles(directory / "params")),
     }
     service = ResearchService(database, kinds=kinds, owner=owner or this_process(), is_alive=is_alive)
     return service, database

@@ -79,6 +79,17 @@ def test_a_walk_forward_prints_its_windows_and_the_verdict(trader):
     assert "trials counted" in told.output
 
 
+def test_a_walk_forward_over_combinatorial_splits_prints_its_paths(trader):
+    grid = ("--grid", "fast=3,5 slow=13,21", "--data", "FILE")
+    told = trader("walk-forward", "sma_cross", *grid, "--splits", "combinatorial", "--groups", "4", "--tested", "2")
+    assert told.exit_code == 0, told.output
+    assert "6 splits of 4 groups, 2 tested, make 3 paths" in told.output
+    assert "Probability of overfitting" in told.output
+    assert "4 configurations have been tried" in told.output
+    refused = trader("walk-forward", "sma_cross", *grid, "--splits", "combinatorial", "--groups", "2", "--tested", "2")
+    assert "leave some to choose on" in str(refused.exception)
+
+
 def test_a_search_within_bounds(trader):
     told = trader(
         "optimize", "sma_cross", "--bounds", "fast=2:9 slow=10:40", "--data", "FILE", "--trials", "6", "--set", "", "--top", "2"

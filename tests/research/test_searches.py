@@ -17,6 +17,7 @@ from app.domain.research import RunState
 from app.domain.trial import data_set
 from app.services.research.bench import grid_sets, setup_of
 from app.services.research.request import OptimizeRequest, SweepRequest
+from app.services.research.search import neighbours
 from app.services.research.selection import parts_of
 from app.strategies.catalog import find
 from tests.research import bench
@@ -25,6 +26,7 @@ from tests.research.bench import BARS
 SWEEP = {"strategy": "sma_cross", "grid": {"fast": [3, 5, 8, 13], "slow": [8, 13, 21, 34, 55]}, "top": 5}
 SEARCH = {"strategy": "sma_cross", "bounds": {"fast": [2, 20], "slow": [10, 60]}, "trials": 14, "top": 4}
 PANEL = align(BARS)
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the databases are compared in test_runs.py
 
 
 @pytest.fixture
@@ -144,9 +146,36 @@ def test_a_search_counts_each_trial_and_chooses_like_a_sweep(service):
     assert run.state is RunState.DONE
     evaluated = run.result["trials"]["evaluated"]
     request = OptimizeRequest(**SEARCH)
-    assert counted(service.database, request) == {"train": evaluated, "validation": 4, "holdout": 1}
+    tried = counted(service.database, request)
+    near = tried["holdout"] - evaluated  # neighbours of the chosen set that had not been tried by chance
+    assert tried == {"train": evaluated, "validation": 4, "holdout": evaluated + near}
+    assert 0 < near <= 4
     assert evaluated + run.result["trials"]["refused_or_repeated"] == 14
     assert len(service.results()) == 4
+
+
+@ON_SQLITE
+def test_the_verdict_on_a_search_is_on_bars_that_chose_nothing_with_all_its_trials(service):
+    run = service.work(service.start("optimize", SEARCH))
+    kept, holdout = service.database.verdict_of(run.run_id).judged, parts_of(PANEL, OptimizeRequest(**SEARCH))["holdout"]
+    assert kept.values == run.result["best"]["values"]
+    assert kept.dataset == data_set(PANEL.slice(holdout.start, len(PANEL))).digest
+    assert kept.trials == run.result["trials"]["counted_on_these_bars"] > run.result["trials"]["evaluated"]
+    checks = {check["name"]: check for check in run.result["verdict"]["checks"]}
+    assert run.result["verdict"]["level"] == kept.verdict.level.value
+    assert checks["observations"]["figure"] == len(PANEL) - 1 - holdout.start
+    assert checks["superior_ability"]["figure"] is not None
+    assert checks["overfitting"]["figure"] is not None
+    again = service.work(service.start("optimize", SEARCH | {"trials": 15}))
+    assert again.result["trials"]["evaluated"] >= run.result["trials"]["evaluated"]
+
+
+def test_neighbours_lie_a_step_beside_the_chosen_set_within_the_bounds():
+    strategy = find("sma_cross")
+    near = neighbours(strategy, {"fast": 2.0, "slow": 21.0}, {"fast": (2.0, 20.0), "slow": (10.0, 60.0)})
+    assert near == [{"fast": 3.0, "slow": 21.0}, {"fast": 2.0, "slow": 19.0}, {"fast": 2.0, "slow": 23.0}]
+    # A fast mean that is not below the slow one is refused.
+    assert neighbours(strategy, {"fast": 9.0, "slow": 10.0}, {"fast": (2.0, 20.0)}) == [{"fast": 8.0, "slow": 10.0}]
 
 
 def test_a_search_without_time_says_so(service):
@@ -189,3 +218,19 @@ def test_a_killed_search_goes_on_and_comes_to_what_an_unbroken_one_does(service,
         assert service.work(service.start(kind, asked)).result["table"] == run.result["table"]
     else:
         assert number + run.result["trials"]["refused_or_repeated"] == 40
+
+
+@pytest.mark.processes
+@ON_SQLITE
+def test_a_search_that_one_process_began_and_another_ended_finds_what_an_unbroken_one_does(service, database_url, tmp_path):
+    run_id = service.start("optimize", SEARCH)
+    worker = start(database_url, tmp_path, run_id)
+    deadline = time.monotonic() + 90
+    while service.run(run_id).done < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    assert service.run(run_id).state is RunState.OPEN
+    broken, again = service.work(run_id), service.work(service.start("optimize", SEARCH))
+    assert broken.result == again.result  # the trials counted are the same too: not one more for being done twice

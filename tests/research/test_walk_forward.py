@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import time
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -12,14 +14,18 @@ import pytest
 from app.backtest.compiled.evaluation import evaluate, figures
 from app.backtest.walk_forward import Chosen, StitchedForecaster, rescaled
 from app.domain.errors import InvalidInput
-from app.domain.forecast import NoForecast
+from app.domain.exits import ExitPolicy
+from app.domain.forecast import Forecast, NoForecast
 from app.domain.panel import align
 from app.domain.research import RunState
+from app.engine.costs import CostModel
+from app.risk.limits import Policy, RiskLimits
 from app.runtime.calendar import new_york_calendar
 from app.services.research.bench import grid_sets, setup_of
 from app.services.research.request import WalkForwardRequest
-from app.services.research.retrained_models import walk_forward
+from app.services.research.retrained_models import WalkForward, walk_forward
 from app.services.research.walk_forward import _kept, _restored
+from app.services.research.window_account import Account
 from app.storage.param_files import ParamFiles
 from app.strategies.catalog import find
 from app.strategies.columns import VOTE
@@ -69,6 +75,97 @@ def test_each_window_chooses_on_its_own_past(service):
     assert stored.result["verdict"] == run.result["verdict"]
     assert stored.result["equity_curve"][0]["at"] == rows[0]["test"]["start"]
     assert service.database.verdict_of(run.run_id).judged.values == rows[-1]["values"]
+
+
+def account(bars, **terms):
+    panel = align(bars)
+    return Account(
+        panel=panel,
+        bars=bars,
+        start=200,
+        capital=Decimal(100_000),
+        costs=CostModel(slippage_bps=Decimal(3), commission_bps=Decimal(1)),
+        limits=RiskLimits(max_positions=2, stop_loss_fraction=0.03),
+        policy=Policy(buy_threshold=VOTE, sell_threshold=-VOTE, confidence_threshold=0.3)._replace(**terms),
+        calendar=new_york_calendar(),
+    )
+
+
+def with_gaps(bars, seed):
+    """Some bars of each symbol left out."""
+    random, out = np.random.default_rng(seed), {}
+    for symbol, series in bars.items():
+        kept = np.flatnonzero(random.random(len(series)) > 0.03)
+        arrays = ("timestamp", "known_at", "open", "high", "low", "close", "volume")
+        out[symbol] = replace(series, **{name: getattr(series, name)[kept] for name in arrays})
+    return out
+
+
+def forecasts(bars, seed):
+    """Made-up forecasts of models, some missing."""
+    random = np.random.default_rng(seed)
+    return WalkForward(
+        {
+            symbol: {
+                int(known): Forecast(
+                    symbol=symbol,
+                    daily_return=float(random.uniform(-1.0, 1.0)) * 2 * VOTE,
+                    confidence=float(random.random()),
+                    members=(0.0,),
+                    last_close=float(close),
+                    last_close_at=datetime.fromtimestamp(int(known), UTC),
+                    model="made up",
+                )
+                for known, close in zip(series.known_at, series.close, strict=True)
+                if random.random() < 0.9
+            }
+            for symbol, series in bars.items()
+        }
+    )
+
+
+@pytest.mark.parametrize("kind", ["rules", "models"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_account_trades_the_same_in_the_compiled_loop_and_in_the_driver(kind, seed, monkeypatch):
+    bars = with_gaps(BARS, seed) if seed == 2 else BARS
+    one, panel = account(bars), align(bars)
+    values = [{"fast": 3.0, "slow": 13.0}, {"fast": 5.0, "slow": 34.0}]
+    chosen = [Chosen(start=200, stop=420, values=values[0]), Chosen(start=420, stop=len(panel) - 1, values=values[1])]
+    said = StitchedForecaster(find("sma_cross"), panel, chosen) if kind == "rules" else forecasts(bars, seed)
+    assert one.engine == "compiled"
+    compiled = one.trade(said, lambda *_: None, cost_multiple=2)
+    monkeypatch.setattr("app.services.research.window_account.unsupported", lambda *_: "driven for the comparison")
+    driven = one.trade(said, lambda *_: None, cost_multiple=2)
+    assert driven.fills > 40
+    assert sorted(driven.round_trips, key=str) == sorted(compiled.round_trips, key=str)
+    for name in ("fills", "commissions", "orders", "refused", "decisions", "reasons", "open_positions"):
+        assert getattr(driven, name) == getattr(compiled, name), name
+    for left, right in zip(driven.sessions, compiled.sessions, strict=True):
+        assert float(left.equity) == pytest.approx(float(right.equity), rel=1e-9)
+
+
+def test_what_the_compiled_loop_cannot_do_goes_to_the_driver():
+    exits = ExitPolicy(partial_at_r=1.0, partial_fraction=0.5)
+    assert account(BARS, exits=exits).engine == "driver"
+
+
+@ON_SQLITE
+def test_the_neighbours_of_every_choice_make_the_plateau(service):
+    run = service.work(service.start("walk_forward", ASKED))
+    check = next(check for check in run.result["verdict"]["checks"] if check["name"] == "parameter_plateau")
+    near = [row["plateau"] for row in windows(run.result) if row["plateau"]]
+    neighbours = sum(one["neighbours"] for one in near)
+    assert 3 * len(near) <= neighbours <= 8 * len(near)
+    assert check["figure"] == pytest.approx(sum(one["share"] * one["neighbours"] for one in near) / neighbours)
+    assert f"of {neighbours} neighbouring" in check["sentence"]
+
+
+@ON_SQLITE
+def test_the_result_holds_the_stitched_equity(service):
+    run = service.work(service.start("walk_forward", ASKED))
+    curve = service.run(run.run_id).result["equity_curve"]
+    assert curve[-1]["equity"] == pytest.approx(100_000 * (1 + run.result["performance"]["total_return"]), abs=0.01)
+    assert [curve[0]["at"], len(curve)] == [run.result["walk_forward"]["windows"][0]["test"]["start"], len(PANEL) - 200]
 
 
 @ON_SQLITE

@@ -59,6 +59,9 @@ class MemoryLedger:
     def verdicts(self, limit=50):
         return self.kept[::-1][:limit]
 
+    def verdict_override(self, strategy, values):
+        return next((one for one in reversed(self.overrides) if one.strategy == strategy), None)
+
     def override_verdict(self, strategy, values, *, actor, reason):
         found = Override(at=datetime(2024, 1, 1, tzinfo=UTC), strategy=strategy, values=values, actor=actor, reason=reason)
         self.overrides.append(found)

@@ -67,12 +67,22 @@ def test_a_verdict_is_shown_with_every_check_and_a_fail_is_no_success(held):
     assert "fast=5, slow=50" in listed
 
 
+def test_the_list_of_verdicts_tells_who_overrode_the_newest_and_why(held):
+    held.verdicts.keep(judged_as(Level.FAIL), "b1")
+    assert "overridden" not in trader("verdict", "list").output
+    held.verdicts.override("sma_cross", {"fast": 5, "slow": 50}, actor="ada", reason="small")
+    assert "ada" in trader("verdict", "list").output
+    held.verdicts.keep(judged_as(Level.FAIL), "b2")
+    assert "ada" not in trader("verdict", "list").output
+
+
 def test_an_override_names_every_parameter_and_who_decided(held, ledger):
     given = ("verdict", "override", "sma_cross", "--parameters", '{"fast": 10}', "--actor", "ada", "--reason", "small")
     said = trader(*given)
     assert said.exit_code == 0, said.exception
     kept = ledger.verdict_override("sma_cross", {"fast": 10, "slow": 30})
     assert (kept.actor, kept.reason) == ("ada", "small")
+    assert "by ada at 2024-03-01 15:00: small" in " ".join(said.output.split())
     assert trader("verdict", "override", "ensemble", "--reason", "main job").exit_code == 0
     assert ledger.verdict_override("ensemble", {}) is not None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -135,3 +135,12 @@ def parameter_plateau(
     if not len(near) or not best > 0.0:
         return None
     return Plateau(neighbours=len(near), share=float((near >= best * (1.0 - tolerance)).mean()))
+
+
+def pooled(plateaus: Iterable[Plateau | None]) -> Plateau | None:
+    """Several choices as one: the share over the neighbours of all of them. None where none has any."""
+    known = [plateau for plateau in plateaus if plateau is not None]
+    neighbours = sum(plateau.neighbours for plateau in known)
+    if not neighbours:
+        return None
+    return Plateau(neighbours=neighbours, share=sum(plateau.share * plateau.neighbours for plateau in known) / neighbours)

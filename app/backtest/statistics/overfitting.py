@@ -9,15 +9,18 @@ Computational Finance 20(4), 2017.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import NormalDist
 
 import numpy as np
+import numpy.typing as npt
 
 from app.domain.bar import Floats
 from app.domain.errors import InvalidInput
 
+Integers = npt.NDArray[np.int64]
 _NORMAL = NormalDist()
 # Below it a deviation is the rounding error of a constant, not risk.
 _STILL = 1e-12
@@ -150,13 +153,36 @@ def probability_of_overfitting(returns: Floats, *, blocks: int = 16) -> Overfitt
         one = _sharpe(half @ sums, half @ squares, length * blocks // 2)
         other = _sharpe((1.0 - half) @ sums, (1.0 - half) @ squares, length * blocks // 2)
         for seen, unseen in ((one, other), (other, one)):
-            chosen = np.take_along_axis(unseen, seen.argmax(axis=1)[:, None], axis=1)
-            # Ties count half, so that sets that are all the same rank in the middle.
-            rank = 1.0 + (unseen < chosen).sum(axis=1) + ((unseen == chosen).sum(axis=1) - 1) / 2
-            worse += int((rank / (unseen.shape[1] + 1) <= 0.5).sum())
-            losses += int((chosen <= 0.0).sum())
+            low, lost = _judged(unseen, seen.argmax(axis=1))
+            worse, losses = worse + low, losses + lost
     splits = 2 * len(halves)
     return Overfitting(probability=worse / splits, loss=losses / splits, splits=splits)
+
+
+def overfitting_of_choices(
+    counts: Integers, sums: Floats, squares: Floats, tested: Sequence[Sequence[int]], chosen: Sequence[int]
+) -> Overfitting:
+    """The same of choices that were made on other data than the groups they are judged on.
+
+    counts: observations of each group, shape (n_groups,). sums, squares: of the returns and of their squares in each group,
+    shape (n_groups, n_sets). tested: the groups that judge each choice. chosen: the set chosen. Raises InvalidInput for less
+    than two sets and for groups of less than two observations."""
+    if sums.shape[1] < 2 or int(counts.min()) < 2:
+        raise InvalidInput("overfitting needs two sets to choose from and two observations in each group")
+    unseen = np.stack([
+        _sharpe(sums[groups].sum(axis=0), squares[groups].sum(axis=0), int(counts[groups].sum()))
+        for groups in (list(one) for one in tested)
+    ])  # fmt: skip
+    low, lost = _judged(unseen, np.asarray(chosen, dtype=np.int64))
+    return Overfitting(probability=low / len(unseen), loss=lost / len(unseen), splits=len(unseen))
+
+
+def _judged(unseen: Floats, choice: Integers) -> tuple[int, int]:
+    """How many choices rank in the lower half, and how many earn nothing. unseen: Sharpe ratios, shape (n_choices, n_sets)."""
+    chosen = np.take_along_axis(unseen, choice[:, None], axis=1)
+    # Ties count half, so that sets that are all the same rank in the middle.
+    rank = 1.0 + (unseen < chosen).sum(axis=1) + ((unseen == chosen).sum(axis=1) - 1) / 2
+    return int((rank / (unseen.shape[1] + 1) <= 0.5).sum()), int((chosen <= 0.0).sum())
 
 
 def _halves(blocks: int) -> Floats:

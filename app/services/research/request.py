@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from math import comb
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,6 +18,7 @@ Bps = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 Money = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 GridValues = Annotated[tuple[Finite, ...], Field(min_length=1, max_length=1000)]
+MOST_SPLITS = 1_000
 R = TypeVar("R", bound="ResearchRequest")
 
 
@@ -94,13 +96,27 @@ class OptimizeRequest(Parts):
 class WalkForwardRequest(ResearchRequest):
     """grid: as in a sweep; empty for a strategy whose parameters are not chosen. train_bars: bars that each window's values
     are chosen on; test_bars: bars they are then used on. anchored: from the first bar on instead of the newest train_bars.
-    embargo_bars: between the two."""
+    embargo_bars: between the two. splits: combinatorial parts the bars into `groups` and judges on every choice of `tested` of
+    them what was chosen on the others; train_bars, test_bars and anchored then say nothing."""
 
     grid: dict[str, GridValues] = {}
     train_bars: int = Field(756, ge=20, le=10_000_000)
     test_bars: int = Field(126, ge=2, le=10_000_000)
     anchored: bool = False
     embargo_bars: int = Field(0, ge=0, le=1_000_000)
+    splits: Literal["rolling", "combinatorial"] = "rolling"
+    groups: int = Field(6, ge=2, le=30)
+    tested: int = Field(2, ge=1, le=29)
+
+    @model_validator(mode="after")
+    def _check_groups(self) -> Self:
+        if self.tested >= self.groups:
+            raise ValueError(f"of {self.groups} groups {self.tested} cannot be tested: leave some to choose on")
+        if comb(self.groups, self.tested) > MOST_SPLITS:
+            raise ValueError(
+                f"{comb(self.groups, self.tested)} splits are too many, at most {MOST_SPLITS}: choose fewer groups"
+            )
+        return self
 
 
 def parse(model: type[R], params: R | Mapping[str, Any]) -> R:

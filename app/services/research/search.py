@@ -1,5 +1,8 @@
 """A search over a strategy's parameters: Optuna proposes, the research kernel answers, the best are chosen on later bars.
 
+The verdict is on the bars that chose nothing, among all sets that were tried and the neighbours of the one that was chosen:
+each of them is run there too, counts as tried there, and chooses nothing.
+
 Each trial of the search is a chunk of the run, so any number of processes search together through one journal. A trial whose
 process died is taken up again with the very parameters that were proposed for it.
 """
@@ -8,27 +11,32 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from app.backtest.compiled.evaluation import Figures, evaluate
+from app.backtest.statistics.luck import parameter_plateau
 from app.domain.errors import InvalidInput
 from app.domain.ports import Clock
-from app.services.research.bench import ResearchBench, each, setup_of
+from app.services.research.bench import ResearchBench, Span, each, setup_of
 from app.services.research.request import OptimizeRequest, parse
 from app.services.research.runs import Plain, Progress
 from app.services.research.selection import days_of, parts_of, select
 from app.services.research.sweep import assumptions
-from app.strategies.strategy import Parameter, checked
+from app.services.verdicts.sweep_verdict import sweep_result
+from app.services.verdicts.verdict_service import VerdictService, verdict_fields
+from app.strategies.strategy import Parameter, Strategy, Values, checked
 
 KIND = "optimize"
 _REFUSED = -100.0  # told of a set that the strategy refuses or that never trades: far below any Sharpe ratio of a year
 _STARTUP_TRIALS = 10
+_STEP = 0.05
 Bounds = dict[str, tuple[float, float]]
 
 
 class OptimizeJob:
     """A search made ready; see `runs.Job`. storage: makes the journal that all processes share. save: keeps
-    the rows of results of a run."""
+    the rows of results of a run. judge: gives the verdict on what was chosen; None: there is none."""
 
     def __init__(
         self,
@@ -38,9 +46,10 @@ class OptimizeJob:
         clock: Clock,
         storage: Callable[[], Any],
         save: Callable[..., None],
+        judge: VerdictService | None = None,
     ) -> None:
         asked = parse(OptimizeRequest, request)
-        self._bench, self._clock, self._storage, self._save = bench, clock, storage, save
+        self._bench, self._clock, self._storage, self._save, self._judge = bench, clock, storage, save, judge
         self._strategy = bench.find(asked.strategy)
         checked(self._strategy, asked.values)
         self._bounds = bounds_of(self._strategy.parameters, asked.bounds, asked.values)
@@ -87,9 +96,12 @@ class OptimizeJob:
             raise InvalidInput("no set of parameters could be evaluated: give it more seconds, or bounds that allow some")
         selection = select(self._bench, self._strategy, self._panel, self._asked, tried, source="tuning", progress=progress)
         self._save(run_id, selection.rows(run_id, self._asked.strategy, self._clock.now()))
+        best = selection.ranked[0][0]
+        verdict = None if self._judge is None else self._judged(self._judge, best, [v for v, _ in tried], run_id, progress)
         skipped = sum(bool(result.get("skipped")) for result in results)
         return selection.result() | {
             "strategy": self._asked.strategy,
+            "verdict": verdict,
             "dataset": self.dataset,
             "bounds": {name: list(bound) for name, bound in self._bounds.items()},
             "parts": days_of(self._panel, self._spans),
@@ -101,6 +113,35 @@ class OptimizeJob:
             },
             "assumptions": assumptions(self._asked),
         }
+
+    def _judged(
+        self, judge: VerdictService, best: Values, tried: Sequence[Values], run_id: str, progress: Progress
+    ) -> dict[str, Any]:
+        """The verdict on the chosen set over the holdout, among every set that was tried."""
+        start, setup = self._spans["holdout"].start, setup_of(self._asked)
+        near = neighbours(self._strategy, best, self._bounds)
+        sets = list({tuple(values.items()): values for values in (*tried, *near)}.values())
+        span = Span(start=start, stop=len(self._panel) - 1)
+        found = each(evaluate(self._strategy, self._panel, sets, setup, start=span.start, stop=span.stop, progress=progress))
+        self._bench.record(self._panel, span, self._asked, list(zip(sets, found, strict=True)), "tuning")
+        around = [best, *near]
+        ratios = {tuple(values.items()): one.sharpe for values, one in zip(sets, found, strict=True)}
+        plateau = parameter_plateau(around, [ratios[tuple(values.items())] for values in around], best)
+        judged = judge.judge(
+            sweep_result(
+                self._strategy,
+                self._panel,
+                sets,
+                best,
+                setup,
+                start=start,
+                source="tuning",
+                plateau=plateau,
+                progress=progress,
+            )
+        )
+        judge.keep(judged, run_id)
+        return verdict_fields(judged)
 
     def _evaluate(self, values: Mapping[str, float], progress: Progress) -> tuple[dict[str, Any], float]:
         """(what to keep, what to tell the search)."""
@@ -155,6 +196,21 @@ class OptimizeJob:
         suggest = trial.suggest_int if parameter.is_whole else trial.suggest_float
         kind = int if parameter.is_whole else float
         return float(suggest(name, kind(low), kind(high), log=log))
+
+
+def neighbours(strategy: Strategy, best: Values, bounds: Bounds) -> list[dict[str, float]]:
+    """The sets a step beside `best` in one searched parameter: a twentieth of its bounds, at least 1 for a whole one. Those
+    that lie outside of the bounds, or that the strategy refuses, are left out."""
+    found = []
+    for name, (low, high) in bounds.items():
+        is_whole = next(one for one in strategy.parameters if one.name == name).is_whole
+        step = (high - low) * _STEP
+        step = max(1.0, round(step)) if is_whole else step
+        for value in (best[name] - step, best[name] + step):
+            if low <= value <= high and step > 0.0:
+                with suppress(InvalidInput):
+                    found.append(checked(strategy, {**best, name: value}))
+    return found
 
 
 def bounds_of(parameters: Sequence[Parameter], given: Bounds, held: Mapping[str, float]) -> Bounds:

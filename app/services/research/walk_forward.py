@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,10 +19,11 @@ import numpy as np
 from app.backtest.compiled.evaluation import Evaluation, Figures, evaluate
 from app.backtest.compiled.instrument import FillRule
 from app.backtest.driver import Run
-from app.backtest.walk_forward import Chosen, StitchedForecaster
+from app.backtest.statistics.luck import Plateau, parameter_plateau, pooled
+from app.backtest.walk_forward import Chosen, StitchedForecaster, Taped
 from app.domain.bar import DAILY, Floats
 from app.domain.errors import InvalidInput
-from app.domain.forecast import Answer, Forecast, Forecaster, NoForecast
+from app.domain.forecast import Answer, Forecast, NoForecast
 from app.domain.panel import Panel
 from app.engine.strategy_rules import strategy_limits, strategy_policy
 from app.learning.model import ParamStore
@@ -38,6 +40,17 @@ from app.strategies.columns import VOTE
 from app.strategies.strategy import Strategy
 
 KIND = "walk_forward"
+_KEPT = (
+    "backtest_id",
+    "performance",
+    "benchmark",
+    "verdict",
+    "walk_forward",
+    "equity_curve",
+    "trials",
+    "assumptions",
+    "dataset",
+)  # of the backtest's result in that of the run
 MOST_COMPARED_SETS = 256  # their returns are held side by side for the tests of overfitting
 
 
@@ -68,8 +81,16 @@ class Windows:
         if FillRule(self.asked.fill) is not FillRule.NEXT_OPEN:
             raise InvalidInput("fill: a walk-forward trades as one can, at the next open; leave it out")
         self.calendar = calendar()
-        self.splits = _splits(self.panel, self.asked)
-        self.first_test = int(self.splits[0].test[0])
+
+    @cached_property
+    def splits(self) -> list[Split]:
+        """The windows, by number of the bars. Raises InvalidInput where there are too few bars for one."""
+        return _splits(self.panel, self.asked)
+
+    @property
+    def first_test(self) -> int:
+        """The first bar that is traded."""
+        return int(self.splits[0].test[0])
 
     def spans(self, number: int) -> tuple[Span, Span]:
         """(training bars, test bars) of a window."""
@@ -82,7 +103,7 @@ class Windows:
     def finish(
         self,
         run_id: str,
-        forecaster: Forecaster,
+        forecaster: Taped,
         progress: Progress,
         *,
         limits: RiskLimits,
@@ -92,22 +113,13 @@ class Windows:
         more: Plain,
     ) -> Plain:
         """Trade, judge, keep as a backtest of the run's id; the result without what only the backtest needs."""
-        account = Account(
-            panel=self.panel,
-            bars=self.bench.bars(self.asked),
-            start=self.first_test,
-            capital=Decimal(str(self.asked.capital)),
-            costs=setup_of(self.asked).costs,
-            limits=limits,
-            policy=policy,
-            calendar=self.calendar,
-        )
+        account = self.account(self.first_test, limits, policy)
         found = account.trade(forecaster, progress)
         answer, judged = account.result(
             found,
             judged_as,
             judge=self._judge,
-            assumptions=self._assumptions() | dict(more),
+            assumptions=self._windows_told() | self.assumptions() | dict(more),
             again=lambda multiple: account.trade(forecaster, progress, cost_multiple=multiple),
         )
         told_windows = [{**row, **_account_in(found, row["test"])} for row in rows]
@@ -117,8 +129,20 @@ class Windows:
         answer["backtest_id"] = run_id
         self._store.save_backtest(asked, answer["performance"], answer, backtest_id=run_id)
         self._judge.keep(judged, run_id)
-        kept = ("backtest_id", "performance", "benchmark", "verdict", "walk_forward", "trials", "assumptions", "dataset")
-        return {name: answer[name] for name in kept}
+        return {name: answer[name] for name in _KEPT}
+
+    def account(self, start: int, limits: RiskLimits, policy: Policy) -> Account:
+        """One that trades the bars from `start` on."""
+        return Account(
+            panel=self.panel,
+            bars=self.bench.bars(self.asked),
+            start=start,
+            capital=Decimal(str(self.asked.capital)),
+            costs=setup_of(self.asked).costs,
+            limits=limits,
+            policy=policy,
+            calendar=self.calendar,
+        )
 
     def limits_and_policy(self, strategy: Strategy) -> tuple[RiskLimits, Policy]:
         """Those of live trading with this strategy, its scores at `VOTE`."""
@@ -130,16 +154,21 @@ class Windows:
         """Those of the settings."""
         return self._limits, self._policy
 
-    def _assumptions(self) -> dict[str, Any]:
+    def assumptions(self) -> dict[str, Any]:
+        """What the account's figures rest on, for people."""
+        return {
+            "decisions": "when a bar is complete, on the bars known then; fills in later bars, as the bars are",
+            "account": "one, with all risk rules of the settings, without a break",
+            **{f"cost_{name}": value for name, value in named(setup_of(self.asked).costs).items()},
+            "left_out": "dividends, interest on cash, taxes, symbols that stopped trading",
+        }
+
+    def _windows_told(self) -> dict[str, str]:
         asked = self.asked
         return {
             "windows": f"{len(self.splits)} of {asked.test_bars} bars, "
             + ("all bars before" if asked.anchored else f"the newest {asked.train_bars} bars before")
             + f" each to choose on, {asked.embargo_bars} bars left out between",
-            "decisions": "when a bar is complete, on the bars known then; fills in later bars, as the bars are",
-            "account": "one, with all risk rules of the settings, over all windows without a break",
-            **{f"cost_{name}": value for name, value in named(setup_of(asked).costs).items()},
-            "left_out": "dividends, interest on cash, taxes, symbols that stopped trading",
             "benchmark": "equal parts bought at the first open and held, the same slippage and commission_bps once",
         }
 
@@ -163,6 +192,7 @@ class WalkForwardJob:
         tried = self._run(self._sets, train, progress)
         best = max(range(len(tried)), key=lambda i: (tried[i].trades > 0, tried[i].sharpe))
         values = self._sets[best]
+        plateau = parameter_plateau(self._sets, [found.sharpe for found in tried], values)
         return {
             "window": chunk["window"],
             "train": _days(self._windows.panel, train),
@@ -170,6 +200,7 @@ class WalkForwardJob:
             "sets": len(self._sets),
             "values": values,
             "in_sample": told(tried[best]),
+            "plateau": None if plateau is None else asdict(plateau),
             "out_of_sample": told(self._run([values], test, progress)[0]),
         }
 
@@ -192,6 +223,7 @@ class WalkForwardJob:
                 values=chosen[-1].values,
                 setup=self._setup(),
                 sets=self._compared(progress),
+                plateau=pooled(Plateau(**row["plateau"]) for row in results if row.get("plateau")),
             ),
             rows=results,
             more={"chosen": "by Sharpe ratio on the training bars of each window alone"},

@@ -12,13 +12,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from app.backtest.bar_tape import BarTape, continuous_days
+from app.backtest.compiled.portfolio import Market, trade_portfolio, unsupported
 from app.backtest.driver import Plan, Run, run
+from app.backtest.outcome import Outcome
 from app.backtest.statistics.benchmark import buy_and_hold
-from app.backtest.statistics.luck import Stay
+from app.backtest.statistics.luck import Plateau, Stay
 from app.backtest.statistics.periods import year_of
 from app.backtest.tape import Hours
+from app.backtest.walk_forward import Taped
 from app.domain.bar import BarSeries, Floats
-from app.domain.forecast import Forecaster
 from app.domain.panel import Panel
 from app.domain.trial import data_set
 from app.domain.verdict import Judged
@@ -27,6 +29,7 @@ from app.risk.limits import Policy, RiskLimits
 from app.runtime.calendar import TradingCalendar, session_day
 from app.services.backtests.report import outcome_of
 from app.services.backtests.result import result_of
+from app.services.backtests.strategy_backtest import COMPILED, DRIVER
 from app.services.research.runs import Progress
 from app.services.verdicts.verdict_service import Result, verdict_fields
 
@@ -43,12 +46,13 @@ class Judge(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """What is judged besides the account. sets: returns per session of every set that could have been chosen, out of sample,
-    shape (n_sessions, n_sets), None where there was nothing to choose."""
+    shape (n_sessions, n_sets), None where there was nothing to choose. plateau: of all choices together."""
 
     strategy: str
     values: Mapping[str, float]
     setup: Mapping[str, Any]
     sets: Floats | None
+    plateau: Plateau | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,16 +68,26 @@ class Account:
     policy: Policy
     calendar: TradingCalendar
 
-    def trade(self, forecaster: Forecaster, progress: Progress, *, cost_multiple: int = 1) -> Run:
-        """One run: decisions when a bar is complete, fills in later bars. progress comes after each session."""
-        plan = Plan(
-            symbols=self.panel.symbols,
-            capital=self.capital,
-            limits=self.limits,
-            policy=self.policy,
-            costs=multiplied(self.costs, cost_multiple),
-        )
-        return run(plan, self._tape, forecaster, progress=progress)
+    @property
+    def engine(self) -> str:
+        """Which of the two loops trades; both give the same trades."""
+        return DRIVER if unsupported(self._plan(1), self._tape) else COMPILED
+
+    def trade(self, forecaster: Taped, progress: Progress, *, cost_multiple: int = 1) -> Run:
+        """One run: decisions when a bar is complete, fills in later bars. progress comes after each session, in the compiled
+        loop at its end alone."""
+        plan = self._plan(cost_multiple)
+        if self.engine == DRIVER:
+            return run(plan, self._tape, forecaster, progress=progress)
+        expected, confidence = forecaster.taped(self._tape.panel)
+        ended = trade_portfolio(plan, self._market, expected, confidence).run()
+        total = len(self._tape.sessions)
+        progress(total, total, self._tape.sessions[-1].day.isoformat())
+        return ended
+
+    def outcome(self, found: Run, **benchmarks: Floats | None) -> Outcome:
+        """The account of a run, session by session."""
+        return outcome_of(found, starts_at=int(self._tape.sessions[0].opens_at.timestamp()), benchmarks=benchmarks)
 
     def result(
         self,
@@ -88,8 +102,7 @@ class Account:
         closes = [int(session.closes_at.timestamp()) for session in found.sessions]
         cost = float(self.costs.slippage_bps + self.costs.commission_bps) / _BPS
         held = buy_and_hold(self.bars, closes, cost_fraction=cost)
-        starts_at = int(self._tape.sessions[0].opens_at.timestamp())
-        outcome = outcome_of(found, starts_at=starts_at, benchmarks={"buy_and_hold": held})
+        outcome = self.outcome(found, buy_and_hold=held)
         part = self.panel.slice(self.start, len(self.panel))
         judged = judge.judge(
             Result(
@@ -105,13 +118,14 @@ class Account:
                 prices=part.open,
                 stays=_stays(found, part),
                 returns_of_sets=told.sets,
+                plateau=told.plateau,
                 rerun=lambda multiple: _total_return(again(multiple)),
             )
         )
         answer = result_of(
             outcome,
             bars=self.bars,
-            assumptions=assumptions,
+            assumptions={**assumptions, "engine": self.engine},
             dataset=part.digest(),
             points={"trading_state": [session.trading_state.name for session in found.sessions]},
             verdict=verdict_fields(judged),
@@ -122,6 +136,19 @@ class Account:
             "orders_refused_by_venue": found.refused,
         }
         return answer | {"decisions_by_reason": dict(found.reasons.most_common()), "alerts": found.alerts[:200]}, judged
+
+    def _plan(self, cost_multiple: int) -> Plan:
+        return Plan(
+            symbols=self.panel.symbols,
+            capital=self.capital,
+            limits=self.limits,
+            policy=self.policy,
+            costs=multiplied(self.costs, cost_multiple),
+        )
+
+    @cached_property
+    def _market(self) -> Market:
+        return Market(self._tape, self.panel.symbols)
 
     @cached_property
     def _tape(self) -> BarTape:

@@ -14,17 +14,18 @@ from app.backtest.analysers.lookahead import Finding, Findings, Progress, compar
 from app.backtest.analysers.strategy_check import MEMORY, check_lookahead, check_warmup
 from app.domain.bar import DAILY, BarSeries
 from app.domain.errors import Conflict, InvalidInput
+from app.domain.verdict import LookaheadCheck
 from app.learning.features import MEMORY as MODEL_MEMORY
 from app.learning.training import MINIMUM_BARS
 from app.risk.limits import Policy, RiskLimits
 from app.runtime.calendar import TradingCalendar, new_york_calendar
+from app.services.strategies.check_gate import MODEL, CheckedContents
 from app.services.strategies.model_chain import CALIBRATION, FEATURES, FORECAST, LABELS, ROWS, ModelSteps, judged, model_chain
 from app.services.strategies.model_chain import MODEL as TRAINED
 from app.strategies.catalog import MODEL_DRIVEN
 from app.strategies.strategy import Strategy, Values, checked
 
 log = structlog.get_logger()
-MODEL = "model"
 MODEL_BARS = MINIMUM_BARS + 200
 _INSTANTS = 4
 _TRAINED = (FEATURES, LABELS, ROWS, CALIBRATION, TRAINED, FORECAST)  # what a training makes; the rules weigh 100 MB more
@@ -43,6 +44,7 @@ class CheckService:
     """Lookahead and warm-up analysis of strategies and of the models.
 
     find: a strategy by its name; raises NotFound. generate: daily bars of symbols over a span, for whoever has none.
+    checked_contents: where what came of a look for lookahead is kept.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class CheckService:
         policy: Policy,
         calendar: Callable[[], TradingCalendar] = new_york_calendar,
         steps: ModelSteps | None = None,
+        checked_contents: CheckedContents | None = None,
     ) -> None:
         self._stored = stored
         self._find = find
@@ -65,6 +68,7 @@ class CheckService:
         self._policy = policy
         self._calendar = calendar
         self._steps = steps or ModelSteps()
+        self._checked_contents = checked_contents
 
     def bars(self, symbols: Sequence[str] = (), timeframe: str = DAILY) -> Bars:
         """Stored bars of the symbols (default: the first four of the watch list), or else a generated market."""
@@ -81,12 +85,26 @@ class CheckService:
     def lookahead(
         self, name: str, *, bars: Bars | None = None, values: Values | None = None, progress: Progress = _QUIET
     ) -> Findings:
-        """Whether anything of a strategy, or of the models (name `model`), depends on the future. values: of its parameters."""
-        data = self.bars() if bars is None else bars
+        """Whether anything of a strategy, or of the models (name `model`), depends on the future. values: of its parameters.
+        What comes of it is kept, for the gate before real money."""
+        data, complete = self.bars() if bars is None else bars, dict[str, float]()
         if name in (MODEL, MODEL_DRIVEN):
-            return self.models(data, progress=progress)
-        strategy = self._find(name)
-        return check_lookahead(strategy, checked(strategy, values or {}), data, progress=progress)
+            found = self.models(data, progress=progress)
+        else:
+            strategy = self._find(name)
+            complete = checked(strategy, values or {})
+            found = check_lookahead(strategy, complete, data, progress=progress)
+        if self._checked_contents is not None:
+            self._checked_contents.keep(name, complete, found.leak, passed=found.passed)
+        return found
+
+    def override(self, name: str, values: Values, *, actor: str, reason: str) -> LookaheadCheck:
+        """A person's word against the check of a strategy with these parameters, or of the models; see
+        `CheckedContents.override`."""
+        if self._checked_contents is None:
+            raise InvalidInput("checks are not kept here")
+        complete = {} if name in (MODEL, MODEL_DRIVEN) else checked(self._find(name), values)
+        return self._checked_contents.override(name, complete, actor=actor, reason=reason)
 
     def warmup(
         self, name: str, *, bars: Bars | None = None, values: Values | None = None, progress: Progress = _QUIET

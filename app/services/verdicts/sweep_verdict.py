@@ -10,7 +10,7 @@ import numpy as np
 
 from app.backtest.compiled.evaluation import evaluate
 from app.backtest.compiled.instrument import Setup, exits_of, instrument, run, votes_of
-from app.backtest.statistics.luck import Stay
+from app.backtest.statistics.luck import Plateau, Stay
 from app.domain.panel import Panel
 from app.domain.trial import data_set
 from app.services.verdicts.outcome_verdict import times
@@ -31,6 +31,7 @@ def sweep_result(
     start: int = 0,
     threads: int = 1,
     source: str = "sweep",
+    plateau: Plateau | None = None,
     seed: int = 7,
     progress: Progress = lambda _done, _total, _message: None,
 ) -> Result:
@@ -38,6 +39,7 @@ def sweep_result(
     which is run again. The bars before only feed the columns.
 
     sets: complete and checked. With more than MOST_SETS the tests of the whole choice are left out, and the verdict says so.
+    plateau: as in `Result`.
     progress comes after every few sets; what it raises ends the work."""
     among = [*sets] if len(sets) <= MOST_SETS else []
     if dict(chosen) not in [dict(values) for values in among]:
@@ -65,6 +67,7 @@ def sweep_result(
         stays=stays_of(strategy, panel, chosen, setup, start=start),
         returns_of_sets=found.returns.T if many else None,
         sets=among if many else (),
+        plateau=plateau,
         rerun=rerun if _costs(setup) > Decimal(0) else None,
         seed=seed,
     )

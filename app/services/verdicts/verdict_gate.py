@@ -1,5 +1,5 @@
 """VerdictGate: with real money only what has not failed. A strategy without a verdict, or whose newest says FAIL, enters
-nothing until it has another or a person overrides it."""
+nothing until it has another or a person overrides it; nor does one that looks ahead, or was never looked at."""
 
 from __future__ import annotations
 
@@ -17,17 +17,36 @@ class Decided(Protocol):
     def verdict_override(self, strategy: str, values: Mapping[str, float]) -> Override | None: ...  # noqa: D102
 
 
-class VerdictGate:
-    """Of the strategy in use. real_money: whether it refuses; elsewhere it only tells."""
+class Check(Protocol):
+    """Whether a strategy was looked at for what it knows of the future."""
 
-    def __init__(self, database: Decided, *, strategy: str, values: Mapping[str, float], real_money: bool) -> None:
+    def objection(self) -> str | None: ...  # noqa: D102
+
+
+class VerdictGate:
+    """Of the strategy in use. real_money: whether it refuses; elsewhere it only tells. check: a further objection."""
+
+    def __init__(
+        self,
+        database: Decided,
+        *,
+        strategy: str,
+        values: Mapping[str, float],
+        real_money: bool,
+        check: Check | None = None,
+    ) -> None:
         self._database = database
         self._strategy = strategy
         self._values = dict(values)
         self._real_money = real_money
+        self._check = check
 
     def objection(self) -> str | None:
         """What speaks against this strategy, None when nothing does or a person has overridden it. What cannot be read does."""
+        found = self._judged(), None if self._check is None else self._check.objection()
+        return "; ".join(one for one in found if one is not None) or None
+
+    def _judged(self) -> str | None:
         try:
             found = self._database.newest_verdict(self._strategy, self._values)
             if found is not None and found.judged.verdict.level is not Level.FAIL:

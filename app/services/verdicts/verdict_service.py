@@ -41,6 +41,8 @@ class Verdicts(Protocol):
     def newest_verdict(self, strategy: str, values: Mapping[str, float]) -> VerdictRecord | None: ...  # noqa: D102
     def verdicts(self, limit: int = ...) -> Sequence[VerdictRecord]: ...  # noqa: D102
 
+    def verdict_override(self, strategy: str, values: Mapping[str, float]) -> Override | None: ...  # noqa: D102
+
     def override_verdict(self, strategy: str, values: Mapping[str, float], *, actor: str, reason: str) -> Override:
         """Records it, and tells the audit log."""
         ...
@@ -53,8 +55,9 @@ class Result:
     data_set, strategy, values, setup, source: as in `app.domain.trial.Trial`. returns: simple returns per observation, shape
     (n_observations,); periods_per_year of them are a year. trades: closed round trips. prices, stays: for the random-entry
     test, None where the result has none (`app.backtest.statistics.luck`). round_trip_cost: fraction. returns_of_sets: those of
-    every set it was chosen from, shape (n_observations, n_sets). sets: their values, where they are of one strategy. rerun:
-    total return with the costs times its argument; None where there are no costs to multiply. seed: of every resampling.
+    every set it was chosen from, shape (n_observations, n_sets). sets: their values, where they are of one strategy. plateau:
+    the neighbours of its parameters, where whoever chose them knows; else they are looked for among `sets`, or in the ledger.
+    rerun: total return with the costs times its argument; None where there are no costs to multiply. seed: of every resampling.
     """
 
     data_set: DataSet
@@ -70,6 +73,7 @@ class Result:
     stays: Sequence[Stay] = ()
     returns_of_sets: Floats | None = None
     sets: Sequence[Mapping[str, float]] = ()
+    plateau: Plateau | None = None
     rerun: Callable[[int], float] | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     seed: int = 7
@@ -117,6 +121,10 @@ class VerdictService:
             raise InvalidInput("an override is kept for ever: say why this strategy may trade real money")
         return self._database.override_verdict(strategy, values, actor=actor, reason=reason.strip())
 
+    def override_in_force(self, strategy: str, values: Mapping[str, float]) -> Override | None:
+        """What a person decided about a strategy with these parameters, where no verdict has come since."""
+        return self._database.verdict_override(strategy, values)
+
     def _trial(self, result: Result) -> Trial:
         found = moments(result.returns)
         return Trial(
@@ -155,7 +163,9 @@ class VerdictService:
         )
 
     def _plateau(self, result: Result) -> Plateau | None:
-        """Among the sets it was chosen from; without these, among the trials of the ledger on the same data and terms."""
+        """As told; or among the sets it was chosen from; or among the trials of the ledger on the same data and terms."""
+        if result.plateau is not None:
+            return result.plateau
         if result.sets and result.returns_of_sets is not None:
             ratios = [moments(column).sharpe_ratio for column in result.returns_of_sets.T]
             return parameter_plateau(result.sets, ratios, result.values)
