@@ -22,9 +22,9 @@ Bps = Annotated[Decimal, Field(ge=0, le=1000, allow_inf_nan=False)]
 def _split(value: object) -> object:
     if isinstance(value, str):
         value = value.replace(",", " ").split()
-    if not isinstance(value, (list, tuple)):
+    if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
         return value
-    names = tuple(dict.fromkeys(str(name).strip().upper() for name in value))
+    names = tuple(dict.fromkeys(name.strip().upper() for name in value))
     bad = [name for name in names if not is_symbol(name)]
     if bad or len(names) > 1000:
         raise ValueError(f"not symbols: {' '.join(bad)[:80]}" if bad else "more than 1000 symbols; ask for fewer")
