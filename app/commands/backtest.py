@@ -1,4 +1,4 @@
-"""`trader backtest`: the models, or a strategy of rules, on past bars."""
+"""`trader backtest`: the models, a strategy of rules, or a hybrid of both, on past bars."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Bps = typer.Option(min=0, max=1000, help="Hundredths of a percent of the price."
 
 def backtest(
     strategy: Annotated[
-        str | None, typer.Argument(help="A strategy of rules (trader strategy list); without one the models are tested.")
+        str | None, typer.Argument(help="A strategy (trader strategy list); without one, or ensemble: the models are tested.")
     ] = None,
     parameters: Annotated[
         str, typer.Option("--set", help='Its parameters: "fast=10 slow=50". The others are at their defaults.')
@@ -51,8 +51,9 @@ def backtest(
 ) -> None:
     """Test the trading rules on past bars, with costs, beside buy-and-hold.
 
-    Risk rules, sizes and fills are those of live trading. A strategy of rules decides when a bar is complete and fills in
-    later bars; the models decide once a session on daily bars. Slippage, spread and impact are paid by market orders and stops.
+    Risk rules, sizes and fills are those of live trading. A strategy decides when a bar is complete and fills in later
+    bars; the models alone decide once a session on daily bars, and are trained anew as the span goes on. Slippage, spread
+    and impact are paid by market orders and stops.
     """
     from app.local.terminal import Terminal
     from app.storage.columns import plain

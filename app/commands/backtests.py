@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -120,13 +121,15 @@ def write_reports(stored: dict[str, Any], *, html: Path | None, png: Path | None
     from app.reports.png import picture
 
     check_folders(html, png)
-    if html is not None:
-        replace_file(html, page(stored).encode())
-    if png is not None:
-        replace_file(png, picture(stored))
-    for path in (html, png):
-        if path is not None:
-            out.print(f"written: {path}", soft_wrap=True)
+    write_made(html, lambda: page(stored).encode())
+    write_made(png, lambda: picture(stored))
+
+
+def write_made(path: Path | None, make: Callable[[], bytes]) -> None:
+    """Make a file whole, and say so; nothing without a path."""
+    if path is not None:
+        replace_file(path, make())
+        out.print(f"written: {path}", soft_wrap=True)
 
 
 def check_folders(*files: Path | None) -> None:

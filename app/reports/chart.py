@@ -31,7 +31,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A symbol at a point. shape: entry or exit."""
+    """A symbol at a point. shape: entry, exit or chosen."""
 
     shape: str
     role: str
@@ -41,7 +41,8 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A bar of a histogram."""
+    """A bar of a histogram, or a cell of a map. opacity: of its colour. label: written in its middle.
+    is_cell: it fills its place, but for a thin edge."""
 
     left: float
     right: float
@@ -49,6 +50,9 @@ class Block:
     base: float
     role: str
     text: str
+    opacity: float = 0.85
+    label: str = ""
+    is_cell: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +75,8 @@ class Scale:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
     """title: what it shows. summary: the same in a sentence, for those who cannot see it. zero: where
-    to emphasise a line, a fraction of the height."""
+    to emphasise a line, a fraction of the height. bounds: upright lines, with a word to the right of each. has_grid: whether
+    lines lead from the ticks of y."""
 
     title: str
     summary: str
@@ -83,6 +88,8 @@ class Chart:
     marks: tuple[Mark, ...] = ()
     blocks: tuple[Block, ...] = ()
     zero: float | None = None
+    bounds: tuple[Tick, ...] = ()
+    has_grid: bool = True
 
 
 def spanning(values: Sequence[float], form: str, *, floor: float | None = None, margin: float = 0.04) -> Scale:

@@ -47,7 +47,7 @@ def equity(result: Result) -> Chart | None:
         x=x,
         y=y,
         x_ticks=time_ticks(x),
-        y_ticks=_ticks(y),
+        y_ticks=ticks(y),
         lines=tuple(reversed(lines)),
         zero=1 - y.at(capital),
     )
@@ -67,7 +67,7 @@ def drawdown(result: Result) -> Chart | None:
         x=x,
         y=y,
         x_ticks=time_ticks(x),
-        y_ticks=_ticks(y, 3),
+        y_ticks=ticks(y, 3),
         lines=(Line(name="drawdown", role="loss", points=under, base=1 - y.at(0.0)),),
         zero=1 - y.at(0.0),
     )
@@ -87,7 +87,7 @@ def exposure(result: Result) -> Chart | None:
         x=x,
         y=y,
         x_ticks=time_ticks(x, 5),
-        y_ticks=_ticks(y, 4),
+        y_ticks=ticks(y, 4),
         lines=(Line(name="exposure", role="strategy", points=line, base=1 - y.at(0.0)),),
         zero=1 - y.at(0.0),
     )
@@ -117,7 +117,7 @@ def distribution(result: Result) -> Chart | None:
         x=x,
         y=y,
         x_ticks=tuple(Tick(x.at(value), percent(value, 1)) for value in nice_values(x, 6)),
-        y_ticks=tuple(tick for tick in _ticks(y, 4) if "." not in tick.text),
+        y_ticks=tuple(tick for tick in ticks(y, 4) if "." not in tick.text),
         blocks=blocks,
     )
 
@@ -140,7 +140,7 @@ def price(result: Result, symbol: str) -> Chart | None:
         x=x,
         y=y,
         x_ticks=time_ticks(x),
-        y_ticks=_ticks(y),
+        y_ticks=ticks(y),
         lines=(Line(name=symbol, role="benchmark", points=line),),
         marks=tuple(mark for trade in trades for mark in _marks(trade, x, y)),
     )
@@ -197,7 +197,8 @@ def _line(points: Sequence[Mapping[str, Any]], name: str, label: str, role: str,
     return Line(name=label, role=role, points=known)
 
 
-def _ticks(scale: Scale, most: int = 5) -> tuple[Tick, ...]:
+def ticks(scale: Scale, most: int = 5) -> tuple[Tick, ...]:
+    """Round values up a y axis, as text."""
     values = nice_values(scale, most)
     if scale.form == "percent":
         digits = 0 if all(abs(value * 100 - round(value * 100)) < 1e-9 for value in values) else 1

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from markupsafe import Markup, escape
 
-from app.reports.chart import Block, Chart, Line, Mark, Point
+from app.reports.chart import Block, Chart, Line, Mark, Point, Tick
 
 _SIDE = 1000  # of the stretched view box
 _SHAPES = {
     "entry": "M0 -6L5.5 4L-5.5 4Z",
     "exit": "M0 6L5.5 -4L-5.5 -4Z",
+    "chosen": "M-6 -6H6V6H-6Z",
     "small-entry": "M0 -3.5L3 2.5L-3 2.5Z",
     "small-exit": "M0 3.5L3 -2.5L-3 -2.5Z",
+    "small-chosen": "M-3.5 -3.5H3.5V3.5H-3.5Z",
 }
 _CROWDED = 80  # marks from which on the small symbols are drawn
+_NARROW = 6  # labels side by side that a phone has room for
 
 
 def shapes() -> Markup:
@@ -39,7 +42,13 @@ def drawn(chart: Chart, *, tall: bool = False) -> Markup:
         side=_SIDE,
         summary=chart.summary,
         layers=_joined(layers),
-        marks=_joined(_mark(mark, small=len(chart.marks) > _CROWDED) for mark in chart.marks),
+        marks=_joined(
+            [
+                *(_mark(mark, small=len(chart.marks) > _CROWDED) for mark in chart.marks),
+                *_labels(chart.blocks),
+                *(_word(bound) for bound in chart.bounds if bound.text),
+            ]
+        ),
     )
 
 
@@ -53,7 +62,9 @@ def _reading(chart: Chart) -> Markup:
 
 
 def _grid(chart: Chart) -> Markup:
-    lines = [Markup('<path class="grid" d="M0 {0:.1f}H{1}"/>').format(t.at * _SIDE, _SIDE) for t in chart.y_ticks]
+    ticks = chart.y_ticks if chart.has_grid else ()
+    lines = [Markup('<path class="grid" d="M0 {0:.1f}H{1}"/>').format(t.at * _SIDE, _SIDE) for t in ticks]
+    lines += [Markup('<path class="bound" d="M{0:.1f} 0V{1}"/>').format(t.at * _SIDE, _SIDE) for t in chart.bounds]
     if chart.zero is not None:
         lines.append(Markup('<path class="zero" d="M0 {0:.1f}H{1}"/>').format(chart.zero * _SIDE, _SIDE))
     return _joined(lines)
@@ -70,10 +81,25 @@ def _line(line: Line) -> Markup:
 
 
 def _block(block: Block) -> Markup:
-    gap = (block.right - block.left) * 0.06
+    gap = 0.0 if block.is_cell else (block.right - block.left) * 0.06
     corners = [(block.left + gap, block.top), (block.right - gap, block.top), (block.right - gap, block.base)]
     path = "M" + "L".join(map(_point, [*corners, (block.left + gap, block.base)])) + "Z"
-    return Markup('<path class="block {}" d="{}"><title>{}</title></path>').format(block.role, path, block.text)
+    return Markup('<path class="block {}" fill-opacity="{:.2f}" d="{}"><title>{}</title></path>').format(
+        f"{block.role} cell" if block.is_cell else block.role, block.opacity, path, block.text
+    )
+
+
+def _labels(blocks: Sequence[Block]) -> Iterator[Markup]:
+    """What is written in cells; `many` of them are left out where the page is narrow."""
+    labelled = [block for block in blocks if block.label]
+    kind = "label many" if len({block.left for block in labelled}) > _NARROW else "label"
+    for block in labelled:
+        x, y = (block.left + block.right) * 50, (block.top + block.base) * 50
+        yield Markup('<text class="{}" x="{:.2f}%" y="{:.2f}%">{}</text>').format(kind, x, y, block.label)
+
+
+def _word(bound: Tick) -> Markup:
+    return Markup('<text class="word" x="{:.2f}%" y="0" dx="5" dy="12">{}</text>').format(bound.at * 100, bound.text)
 
 
 def _mark(mark: Mark, *, small: bool) -> Markup:

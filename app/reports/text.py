@@ -59,6 +59,11 @@ def parsed(instant: str) -> datetime:
     return datetime.fromisoformat(instant).astimezone(UTC)
 
 
+def count(number: int, noun: str) -> str:
+    """How many of something."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def words(name: str) -> str:
     """A name of the code as words: stop_loss, "stop loss"."""
     return name.replace("_", " ")

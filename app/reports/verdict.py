@@ -27,7 +27,7 @@ def verdict_of(verdict: Mapping[str, Any] | None) -> Shown:
     """What to show of the verdict of a result; where there is none, that."""
     level = str(verdict.get("level", "")) if verdict else ""
     if verdict is None or level not in _HEADLINES:
-        said = "This backtest was not checked for luck and overfitting: its figures alone prove nothing."
+        said = "This result was not checked for luck and overfitting: its figures alone prove nothing."
         return Shown(level="NONE", headline="No verdict", reasons=(said,), checks=())
     checks = verdict.get("checks", ())
     reasons = verdict.get("reasons") or [check["sentence"] for check in checks if check["level"] == level]

@@ -24,14 +24,16 @@ from app.learning.training import MINIMUM_BARS
 from app.risk.limits import Policy, RiskLimits
 from app.runtime.calendar import TradingCalendar, new_york_calendar, session_day
 from app.services.ai_service import ModelStatus
+from app.services.backtests.past_forecasts import closes_of, forecasts_at
 from app.services.backtests.report import INDEX, outcome_of, report
 from app.services.backtests.request import BacktestRequest, parse_request
 from app.services.backtests.strategy_backtest import StrategyBacktest
-from app.services.research.retrained_models import OncePerSession, Progress, walk_forward
+from app.services.research.retrained_models import OncePerSession, Opening, Progress, walk_forward
 from app.services.strategies.strategy_service import Chosen, StrategyService
 from app.services.verdicts.outcome_verdict import judged_result
 from app.services.verdicts.verdict_service import VerdictService, verdict_fields
 from app.strategies.catalog import MODEL_DRIVEN
+from app.strategies.forecasts import Forecasts
 
 log = structlog.get_logger()
 History = Callable[[Sequence[str]], Mapping[str, BarSeries]]
@@ -113,13 +115,13 @@ class BacktestService:
         """
         request = parse_request(params)
         symbols = request.symbols or self._watchlist
-        if request.strategy is not None:
+        if request.strategy not in (None, MODEL_DRIVEN):
             return self._run_strategy(request, request.strategy, symbols, progress)
         span = self._span(request, symbols)
         # Forecasting takes about as long for one symbol as the driver for a few sessions: one scale for both.
         passes = 1 if self._verdicts is None else 1 + len(COST_MULTIPLES)
         total, finished = len(symbols) + passes * len(span.sessions), len(symbols)
-        forecaster = self._forecaster(request, span, lambda done, _, what: progress(done, total, what))
+        forecaster = self._forecaster(request, span.bars, span.sessions, lambda done, _, what: progress(done, total, what))
 
         def simulate(plan: Plan) -> Run:
             nonlocal finished
@@ -134,13 +136,24 @@ class BacktestService:
         if self._strategies is None:
             raise InvalidInput("only the models can be tested here; leave out strategy", code="strategy_unknown")
         chosen = self._strategies.choose(name, request.parameters)
-        bars = self._stored(symbols, request.timeframe)
+        if chosen.uses_models and request.timeframe != DAILY:
+            raise InvalidInput(f"{name} uses forecasts of daily bars; leave out timeframe {request.timeframe}")
+        bars = self._stored(symbols, request.timeframe, needed=symbols if chosen.uses_models else ())
         covered, start = self._covered(request, symbols, bars)
-        days = None if request.timeframe == DAILY else self._database.bars(symbols, DAILY)
-        tested = StrategyBacktest(chosen, bars, covered, start=start, days=days if days and len(days) == len(bars) else None)
+        traded = [hours for hours in covered if hours.day >= start]
+        passes = 1 if self._verdicts is None else 1 + len(COST_MULTIPLES)
+        finished = len(bars) if chosen.uses_models else 0
+        total = finished + passes * len(traded)
+        tested = StrategyBacktest(
+            chosen,
+            bars,
+            covered,
+            start=start,
+            days=self._days(symbols, bars, request.timeframe),
+            forecasts=self._forecasts(request, bars, traded, total, progress) if chosen.uses_models else None,
+        )
         index = self._bars([INDEX], needed=()).get(INDEX) if INDEX not in bars else bars[INDEX]
         span = _Span(bars, index, tested.sessions, chosen, tested)
-        total, finished = len(span.sessions) * (1 if self._verdicts is None else 1 + len(COST_MULTIPLES)), 0
 
         def simulate(plan: Plan) -> Run:
             nonlocal finished
@@ -150,9 +163,25 @@ class BacktestService:
 
         return self._answer(request, span, simulate(self._plan(request, symbols, chosen)), simulate)
 
-    def _stored(self, symbols: Sequence[str], timeframe: str) -> dict[str, BarSeries]:
-        """Bars of every symbol. Raises InvalidInput naming those without any."""
-        found = self._bars(symbols, needed=()) if timeframe == DAILY else self._database.bars(symbols, timeframe)
+    def _forecasts(
+        self, request: BacktestRequest, bars: Mapping[str, BarSeries], traded: Sequence[Hours], total: int, progress: Progress
+    ) -> Forecasts:
+        """What the models would have said at each close, retrained as time goes on or as stored. progress tells the symbols
+        done, of `total`."""
+        closes = closes_of(traded)
+        _refuse_untrainable(bars, traded[0].day, closes[0].opens_at)
+        models = self._forecaster(request, bars, closes, lambda done, _, what: progress(done, total, what))
+        return forecasts_at(closes, bars, models, lambda _done, _of, day: progress(len(bars), total, f"forecasts of {day}"))
+
+    def _days(self, symbols: Sequence[str], bars: Mapping[str, BarSeries], timeframe: str) -> Mapping[str, BarSeries] | None:
+        """Daily bars beside shorter ones, where every symbol has them."""
+        found = None if timeframe == DAILY else self._database.bars(symbols, DAILY)
+        return found if found and len(found) == len(bars) else None
+
+    def _stored(self, symbols: Sequence[str], timeframe: str, *, needed: Sequence[str]) -> dict[str, BarSeries]:
+        """Bars of every symbol. needed: symbols whose bars have to be enough to train on. Raises InvalidInput naming those
+        without any."""
+        found = self._bars(symbols, needed=needed) if timeframe == DAILY else self._database.bars(symbols, timeframe)
         unknown = [symbol for symbol in symbols if symbol not in found or not len(found[symbol])]
         if unknown:
             raise InvalidInput(
@@ -201,7 +230,15 @@ class BacktestService:
 
     def _answer(self, request: BacktestRequest, span: _Span, result: Run, simulate: Callable[[Plan], Run]) -> dict[str, Any]:
         engine = None if span.tested is None else span.tested.engine(result.plan)
-        answer = report(request, result, bars=span.bars, index=span.index, sessions=span.sessions, engine=engine)
+        answer = report(
+            request,
+            result,
+            bars=span.bars,
+            index=span.index,
+            sessions=span.sessions,
+            engine=engine,
+            asks_models=span.chosen is None or span.chosen.uses_models,
+        )
         asked = request.model_dump(mode="json") | {"symbols": list(span.bars)}
         judged = None if self._verdicts is None else self._judge(self._verdicts, request, span, result, simulate)
         if judged is not None:
@@ -234,14 +271,16 @@ class BacktestService:
             )
         )
 
-    def _forecaster(self, request: BacktestRequest, span: _Span, progress: Progress) -> Forecaster:
+    def _forecaster(
+        self, request: BacktestRequest, bars: Mapping[str, BarSeries], sessions: Sequence[Opening], progress: Progress
+    ) -> Forecaster:
         if request.models == "retrain":
-            return walk_forward(span.bars, span.sessions, self._params, progress=progress, workers=self._workers)
-        starts_at = span.sessions[0].opens_at
+            return walk_forward(bars, sessions, self._params, progress=progress, workers=self._workers)
+        starts_at = sessions[0].opens_at
         late = [
             model.symbol
             for model in self._models.status()
-            if model.symbol in span.bars and model.trained_through is not None and model.trained_through > starts_at
+            if model.symbol in bars and model.trained_through is not None and model.trained_through > starts_at
         ]
         if late:
             raise InvalidInput(
@@ -263,14 +302,7 @@ class BacktestService:
             )
         bars = {symbol: found[symbol] for symbol in symbols}
         sessions = self._sessions(request, bars)
-        short = [s for s, series in bars.items() if len(series.known_by(sessions[0].opens_at)) < MINIMUM_BARS]
-        if short:
-            raise InvalidInput(
-                f"{_names(short)}: fewer than {MINIMUM_BARS} daily bars before {sessions[0].day}, which training needs; "
-                "ask for fewer days or a later start, collect older bars, or leave them out",
-                code="too_few_bars",
-                symbols=short,
-            )
+        _refuse_untrainable(bars, sessions[0].day, sessions[0].opens_at)
         return _Span(bars, found.get(INDEX), sessions)
 
     def _bars(self, symbols: Sequence[str], *, needed: Sequence[str]) -> dict[str, BarSeries]:
@@ -295,6 +327,18 @@ class BacktestService:
                 code="too_few_bars",
             )
         return sessions
+
+
+def _refuse_untrainable(bars: Mapping[str, BarSeries], day: date, at: datetime) -> None:
+    """Raises InvalidInput naming the symbols whose models cannot be trained on what is known at `at`, on the first day."""
+    short = [symbol for symbol, series in bars.items() if len(series.known_by(at)) < MINIMUM_BARS]
+    if short:
+        raise InvalidInput(
+            f"{_names(short)}: fewer than {MINIMUM_BARS} daily bars before {day}, which training needs; "
+            "ask for fewer days or a later start, collect older bars, or leave them out",
+            code="too_few_bars",
+            symbols=short,
+        )
 
 
 def _day(second: int) -> date:

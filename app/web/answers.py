@@ -240,15 +240,23 @@ class ResearchRuns(Answer):
     runs: list[Record]
 
 
+class Begun(Answer):
+    """A run was noted; the workers of the queue do it."""
+
+    run_id: str
+    status: Literal["queued"]
+    status_url: str
+
+
 class HeatMap(Answer):
-    """A figure over one or two parameters, the others held."""
+    """Figures over one or two parameters; of the best over the others, where these were varied too."""
 
     x: str
     x_values: list[float]
     y: str | None
     y_values: list[float | None]
-    held: dict[str, float]
-    sharpe: list[list[float | None]]
+    best_over: list[str]
+    figures: dict[str, list[list[float | None]]]
 
 
 class OptimizerResults(Answer):

@@ -5,7 +5,7 @@ Records leave the database as frozen dataclasses; the API turns whatever they ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from app.domain.bar import BarSeries, Snapshot
 from app.domain.portfolio import Position
 from app.domain.ports import Account, VenueClock
 from app.domain.records import BacktestRecord
+from app.domain.research import ResearchRun
 from app.engine.decision import SymbolRecord
 from app.risk.limits import Policy
 
@@ -136,8 +137,17 @@ class Research(Protocol):
     """Runs of sweeps, walk-forwards and searches. Unknown ids raise NotFound."""
 
     def runs(self, limit: int) -> Sequence[object]: ...  # noqa: D102
-    def run(self, run_id: str) -> object: ...  # noqa: D102
+    def run(self, run_id: str) -> ResearchRun: ...  # noqa: D102
     def results(self, limit: int) -> Sequence[object]: ...  # noqa: D102
+
+    def submit(self, kind: str, request: Mapping[str, Any], ring: Callable[[str], None]) -> str:
+        """Note a run for workers and ring for them; its id. InvalidInput, NotFound: what is wrong with the request. Conflict:
+        too many are not over. TryAgain: the broker cannot be reached, and nothing was begun."""
+        ...
+
+    def backtest(self, run: ResearchRun) -> BacktestRecord | None:
+        """What a walk-forward that is done is kept as; None for other runs."""
+        ...
 
     def cancel(self, run_id: str) -> object:
         """Nobody works on it any more."""
@@ -149,6 +159,10 @@ class TaskQueue(Protocol):
 
     def enqueue(self, kind: str, params: dict[str, Any], *, key: str | None = None) -> str:
         """The task's id, the same one for the same key. Conflict: the queue is full. TryAgain: the broker cannot be reached."""
+        ...
+
+    def ring_research(self, run_id: str, workers: int = 1) -> None:
+        """Have so many workers take up a run. TryAgain: the broker cannot be reached."""
         ...
 
     def ping(self) -> None:

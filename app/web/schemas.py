@@ -10,6 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from app.config import is_symbol
 from app.services.backtests.request import MAX_DAYS, Exits
+from app.services.research.request import SearchRequest, SweepRequest, WalkForwardRequest
 
 _DIGITS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _RFC3339 = re.compile(
@@ -202,6 +203,27 @@ class BacktestBody(Body):
     initial_capital: float = Field(100_000.0, ge=1_000, le=1e9, allow_inf_nan=False, description="US dollars")
     exits: Exits = Field(Exits(), description="The exit policy to try, where it is another than that of the settings")
     wait: bool = Field(False, description="Answer when finished, if that takes under 30 seconds")
+
+
+Workers = Annotated[int, Field(strict=True, ge=1, le=64, description="How many workers of the queue share it, if there are")]
+
+
+class SweepBody(SweepRequest):
+    """What to sweep, as in `trader sweep`, on stored bars."""
+
+    workers: Workers = 1
+
+
+class SearchBody(SearchRequest):
+    """What to search, as in `trader optimize`, on stored bars."""
+
+    workers: Workers = 1
+
+
+class WalkForwardBody(WalkForwardRequest):
+    """What to walk forward with, as in `trader walk-forward`, on stored bars."""
+
+    workers: Workers = 1
 
 
 def utc(instant: datetime | None) -> datetime | None:

@@ -81,7 +81,7 @@ def test_the_page_has_every_part() -> None:
         "All figures", "Value at risk", "What was assumed", "slippage bps", "ab" * 32, "Benchmark: SPY",
     ):  # fmt: skip
         assert part in said, part
-    assert text.count("data-symbol=") == 2 and 'href="#entry"' in text and 'href="#exit"' in text
+    assert text.count("data-part=") == 2 and 'href="#entry"' in text and 'href="#exit"' in text
 
 
 def test_a_walk_forward_shows_its_windows() -> None:

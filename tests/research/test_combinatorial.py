@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from app.commands.paths import histogram
 
 from app.backtest.compiled.evaluation import evaluate
 from app.backtest.statistics.overfitting import overfitting_of_choices
-from app.commands.paths import histogram
 from app.domain.errors import InvalidInput
 from app.domain.panel import align
 from app.domain.research import RunState

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from app.cli import cli
 from app.commands.console import out
-from app.commands.research import read_grid
+from app.commands.research_options import read_grid
 from app.config import settings
 from app.domain.errors import InvalidInput
 from tests.research.bench import BARS

@@ -69,9 +69,18 @@ def test_a_sweep_tries_each_set_once_and_chooses_on_bars_it_did_not_see(service)
     assert [row for row in run.result["table"] if "holdout" in row] == [best]
 
     heat = run.result["heat_map"]
-    assert (heat["x"], heat["y"], heat["held"]) == ("fast", "slow", {})
+    assert (heat["x"], heat["y"], heat["best_over"]) == ("fast", "slow", [])
     at = {(values["fast"], values["slow"]): found.sharpe for values, found in zip(sets, by["train"], strict=True)}
-    assert heat["sharpe"] == [[at.get((fast, slow)) for fast in heat["x_values"]] for slow in heat["y_values"]]
+    cells = [[at.get((fast, slow)) for fast in heat["x_values"]] for slow in heat["y_values"]]
+    assert [[cell is None for cell in row] for row in heat["figures"]["sharpe"]] == [
+        [cell is None for cell in row] for row in cells
+    ]
+    for row, wanted in zip(heat["figures"]["sharpe"], cells, strict=True):
+        assert [cell for cell in row if cell is not None] == pytest.approx([cell for cell in wanted if cell is not None], 1e-5)
+
+    curve, whole = run.result["equity_curve"], evaluate(strategy, PANEL, [best["values"]], setup_of(request), start=0, stop=699)
+    assert curve[-1]["equity"] == pytest.approx(request.capital * float(np.prod(1.0 + whole.returns[0])), abs=0.01)
+    assert curve[0]["buy_and_hold"] and max(row["drawdown"] for row in curve) == pytest.approx(figures(whole, 0).max_drawdown)
 
     rows = service.results()
     assert [row.rank for row in rows] == [1, 2, 3, 4, 5]

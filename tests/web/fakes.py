@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -327,6 +328,11 @@ class FakeQueue:
         self.fault: Exception | None = None
         self.finishes = False
         self.accepted: list[tuple[str, dict[str, Any]]] = []
+        self.rung: list[tuple[str, int]] = []
+
+    def ring_research(self, run_id: str, workers: int = 1) -> None:
+        self.ping()
+        self.rung.append((run_id, workers))
 
     def enqueue(self, kind: str, params: dict[str, Any], *, key: str | None = None) -> str:
         self.ping()
@@ -378,7 +384,11 @@ class FakeResearch:
     """One sweep that is done."""
 
     def __init__(self) -> None:
-        heat = {"x": "fast", "x_values": [5.0, 8.0], "y": None, "y_values": [None], "held": {}, "sharpe": [[0.4, NAN]]}
+        heat = {
+            "x": "fast", "x_values": [5.0, 8.0], "y": None, "y_values": [None], "best_over": [],
+            "figures": {"sharpe": [[0.4, NAN]]},
+        }  # fmt: skip
+        self.begun: list[tuple[str, dict[str, Any]]] = []
         best = {"values": {"fast": 5}}
         self.row = ResearchRun(
             run_id="r-1", kind="sweep", state=RunState.DONE, request={"strategy": "rsi"}, dataset="d", chunks=2, done=2,
@@ -392,6 +402,14 @@ class FakeResearch:
         if run_id != "r-1":
             raise NotFound(f"no research run {run_id}")
         return self.row
+
+    def submit(self, kind: str, request: dict[str, Any], ring: Callable[[str], None]) -> str:
+        self.begun.append((kind, request))
+        ring("r-1")
+        return "r-1"
+
+    def backtest(self, run: ResearchRun) -> BacktestRecord | None:
+        return None
 
     def cancel(self, run_id: str) -> ResearchRun:
         return self.run(run_id)

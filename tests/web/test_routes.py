@@ -58,10 +58,19 @@ ROUTES = [
     ("GET", "/api/research", None, 200, answers.ResearchRuns),
     ("GET", "/api/research/r-1", None, 200, answers.Open),
     ("GET", "/api/research/r-1/heat-map", None, 200, answers.HeatMap),
+    ("POST", "/api/research/sweeps", {"strategy": "rsi", "grid": {"period": [7, 14.0]}, "workers": 2}, 202, answers.Begun),
+    ("POST", "/api/research/searches", {"strategy": "rsi", "bounds": {"period": [5, 20]}}, 202, answers.Begun),
+    ("POST", "/api/research/walk-forwards", {"strategy": "ensemble", "start": "2020-01-02"}, 202, answers.Begun),
     ("POST", "/api/research/r-1/cancel", None, 200, answers.Open),
     ("GET", "/api/optimizer/results?limit=5", None, 200, answers.OptimizerResults),
 ]
-TRIED_ELSEWHERE = {"tasks.task", "backtest.report_page", "backtest.report_picture"}
+TRIED_ELSEWHERE = {
+    "tasks.task",
+    "backtest.report_page",
+    "backtest.report_picture",
+    "research.report_page",
+    "research.report_picture",
+}
 PUBLIC = {"/api/auth/login", "/api/health", "/api/ready", "/metrics"}
 
 

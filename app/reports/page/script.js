@@ -1,5 +1,5 @@
 "use strict";
-// Values under the pointer, read back from the curves; and the choice of a symbol. Without it the page shows everything.
+// Values under the pointer, read back from the curves; and the choice of what is shown. Without it the page shows everything.
 for (const plot of document.querySelectorAll(".plot[data-x]")) {
   const [first, last] = plot.dataset.x.split(" ").map(Number);
   const [low, high, form, kind] = plot.dataset.y.split(" ");
@@ -37,10 +37,10 @@ for (const plot of document.querySelectorAll(".plot[data-x]")) {
   });
   plot.addEventListener("pointerleave", () => plot.classList.remove("read"));
 }
-const choice = document.getElementById("symbol");
-if (choice) {
+for (const choice of document.querySelectorAll("select.choice")) {
+  const parts = choice.closest("section").querySelectorAll("[data-part]");
   const show = () => {
-    for (const part of document.querySelectorAll("[data-symbol]")) part.hidden = part.dataset.symbol !== choice.value;
+    for (const part of parts) part.hidden = part.dataset.part !== choice.value;
   };
   choice.hidden = false;
   choice.addEventListener("change", show);

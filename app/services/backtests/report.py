@@ -28,9 +28,10 @@ def report(
     index: BarSeries | None,
     sessions: Sequence[Hours],
     engine: str | None = None,
+    asks_models: bool = True,
 ) -> dict[str, Any]:
     """The answer to a backtest request. Money in US dollars, fractions as fractions; None where the data cannot tell. engine:
-    which loop ran a strategy of rules; None: it was the models."""
+    which loop ran a strategy on bars; None: it was the models alone. asks_models: whether forecasts were used."""
     closes = [int(session.closes_at.timestamp()) for session in sessions]
     cost = float(request.slippage_bps + request.commission_bps) / 10_000
     outcome = outcome_of(
@@ -44,7 +45,7 @@ def report(
     result = result_of(
         outcome,
         bars=bars,
-        assumptions=_assumptions(request, run) | ({} if engine is None else _on_bars(request, run, engine)),
+        assumptions=_assumptions(request, run) | ({} if engine is None else _on_bars(request, run, engine, asks_models)),
         dataset=align(bars).digest(),
         points={"trading_state": [session.trading_state.name for session in run.sessions]},
     )
@@ -113,16 +114,15 @@ def _assumptions(request: BacktestRequest, run: Run) -> dict[str, Any]:
     }
 
 
-def _on_bars(request: BacktestRequest, run: Run, engine: str) -> dict[str, Any]:
-    """What is otherwise where a strategy of rules was tested."""
-    return {
+def _on_bars(request: BacktestRequest, run: Run, engine: str, asks_models: bool) -> dict[str, Any]:
+    """What is otherwise where a strategy on bars was tested."""
+    return ({} if asks_models else {"models": "none"}) | {
         "strategy": run.plan.strategy,
         "parameters": dict(request.parameters),
         "timeframe": request.timeframe,
         "engine": engine,
         "grain": "bar",
         "decisions": f"when a {request.timeframe} bar is complete; an entry not filled in the next bar is cancelled",
-        "models": "none",
         "prices_within_a_day": "bars as they are; nothing is invented inside a bar",
         "fills": "in later bars than the decision's; of two levels touched in one bar the stop counts first",
     }

@@ -12,6 +12,7 @@ from app.backtest.driver import Grain
 from app.config import is_symbol
 from app.domain.errors import InvalidInput
 from app.engine.costs import CostModel, Liquidity
+from app.strategies.catalog import MODEL_DRIVEN
 
 MAX_DAYS = 2520
 Timeframe = Literal["1Min", "5Min", "15Min", "30Min", "1Hour", "1Day"]
@@ -21,9 +22,9 @@ Bps = Annotated[Decimal, Field(ge=0, le=1000, allow_inf_nan=False)]
 def _split(value: object) -> object:
     if isinstance(value, str):
         value = value.replace(",", " ").split()
-    if not isinstance(value, (list, tuple)):
+    if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
         return value
-    names = tuple(dict.fromkeys(str(name).strip().upper() for name in value))
+    names = tuple(dict.fromkeys(name.strip().upper() for name in value))
     bad = [name for name in names if not is_symbol(name)]
     if bad or len(names) > 1000:
         raise ValueError(f"not symbols: {' '.join(bad)[:80]}" if bad else "more than 1000 symbols; ask for fewer")
@@ -101,8 +102,8 @@ class BacktestRequest(BaseModel):
     def _check_span(self) -> Self:
         if self.start and self.end and self.start >= self.end:
             raise ValueError(f"start {self.start} is not before end {self.end}; swap or widen them")
-        if self.strategy is None and (self.parameters or self.timeframe != "1Day"):
-            raise ValueError("parameters and a timeframe belong to a strategy; name one (trader strategy list tells which)")
+        if self.strategy in (None, MODEL_DRIVEN) and (self.parameters or self.timeframe != "1Day"):
+            raise ValueError("parameters and a timeframe belong to a strategy of rules; name one (see trader strategy list)")
         return self
 
 

@@ -12,17 +12,17 @@ from app.backtest.compiled.portfolio import Market, trade_portfolio, unsupported
 from app.backtest.driver import Plan, Progress, Run, run
 from app.backtest.tape import Hours
 from app.domain.bar import BarSeries
-from app.domain.errors import InvalidInput
 from app.services.strategies.strategy_service import Chosen
 from app.strategies.columns import sound
 from app.strategies.forecaster import TapedForecaster
+from app.strategies.forecasts import Forecasts
 
 COMPILED, DRIVER = "compiled", "driver"
 
 
 class StrategyBacktest:
     """bars: of one timeframe, by symbol. sessions: all that the bars cover. start: the first day traded. days: daily bars for
-    volatility and ATR; None: made of the bars."""
+    volatility and ATR; None: made of the bars. forecasts: of the models, for a strategy that asks them."""
 
     def __init__(
         self,
@@ -32,15 +32,10 @@ class StrategyBacktest:
         *,
         start: date,
         days: Mapping[str, BarSeries] | None = None,
+        forecasts: Forecasts | None = None,
     ) -> None:
-        if chosen.uses_models:
-            raise InvalidInput(
-                f"{chosen.strategy.name} asks the models, which a backtest on bars does not train; "
-                "use trader walk-forward for it, or a strategy of rules alone",
-                code="strategy_uses_models",
-            )
         self._tape = BarTape(bars, sessions, start=start, days=days)
-        self._forecaster = TapedForecaster(chosen.strategy, chosen.values, self._tape.panel)
+        self._forecaster = TapedForecaster(chosen.strategy, chosen.values, self._tape.panel, forecasts=forecasts)
         self._market: Market | None = None
 
     @property

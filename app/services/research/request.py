@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from math import comb
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from app.domain.errors import InvalidInput
 from app.services.backtests.request import SymbolNames
 
 Timeframe = Literal["1Min", "5Min", "15Min", "30Min", "1Hour", "1Day"]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Bps = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
-Money = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+
+
+def _calendar_day(value: object) -> object:
+    if isinstance(value, str) and _DAY.fullmatch(value) is None:
+        raise ValueError("must be a day such as 2022-03-01")
+    if value is not None and not isinstance(value, (str, date)):
+        raise ValueError("must be a day such as 2022-03-01")
+    return value
+
+
+def _listed(value: object) -> object:
+    if isinstance(value, str):
+        raise ValueError('must be a list such as ["AAPL", "MSFT"]')
+    return value
+
+
+# Numbers are numbers: "5" and true are none.
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+Day = Annotated[date, BeforeValidator(_calendar_day)]
+Names = Annotated[SymbolNames, BeforeValidator(_listed)]
+Whole = Annotated[int, Field(strict=True)]
+Yes = Annotated[bool, Field(strict=True)]
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Bps = Annotated[Finite, Field(ge=0, le=1000)]
+Money = Annotated[Finite, Field(ge=0, le=100)]
+Fraction = Annotated[Finite, Field(gt=0, le=1)]
 GridValues = Annotated[tuple[Finite, ...], Field(min_length=1, max_length=1000)]
 MOST_SPLITS = 1_000
 R = TypeVar("R", bound="ResearchRequest")
@@ -37,12 +60,12 @@ class ResearchRequest(BaseModel):
     strategy: str = Field(min_length=1, max_length=100)
     values: dict[str, Finite] = {}
     data: str | None = Field(None, max_length=1000)
-    symbols: SymbolNames = ()
+    symbols: Names = ()
     timeframe: Timeframe = "1Day"
-    start: date | None = None
-    end: date | None = None
-    warmup_bars: int = Field(0, ge=0, le=1_000_000)
-    capital: float = Field(100_000.0, gt=0, le=1e12, allow_inf_nan=False)
+    start: Day | None = None
+    end: Day | None = None
+    warmup_bars: Whole = Field(0, ge=0, le=1_000_000)
+    capital: Finite = Field(100_000.0, gt=0, le=1e12)
     fraction: Fraction = 0.95
     slippage_bps: Bps = 2.0
     commission_bps: Bps = 0.0
@@ -64,7 +87,7 @@ class Parts(ResearchRequest):
 
     train_fraction: Fraction = 0.6
     validation_fraction: Fraction = 0.2
-    top: int = Field(10, ge=1, le=100)
+    top: Whole = Field(10, ge=1, le=100)
 
     @model_validator(mode="after")
     def _check_parts(self) -> Self:
@@ -81,14 +104,19 @@ class SweepRequest(Parts):
     axes: tuple[str, str] | None = None
 
 
-class OptimizeRequest(Parts):
+class SearchRequest(Parts):
     """bounds: the parameters that are searched, each within (low, high), by default all within their declared bounds. trials:
     sets tried at most; seconds: begun within so many after the start, 0 for no limit. seed: of the sampler."""
 
     bounds: dict[str, tuple[Finite, Finite]] = {}
-    trials: int = Field(100, ge=1, le=10_000)
-    seconds: float = Field(0.0, ge=0, le=864_000, allow_inf_nan=False)
-    seed: int = Field(7, ge=0, lt=2**31)
+    trials: Whole = Field(100, ge=1, le=10_000)
+    seconds: Finite = Field(0.0, ge=0, le=864_000)
+    seed: Whole = Field(7, ge=0, lt=2**31)
+
+
+class OptimizeRequest(SearchRequest):
+    """A search that was begun."""
+
     study: str = Field("", max_length=100, description="Name in the journal; set when a run begins.")
     began_at: AwareDatetime | None = Field(None, description="Set when a run begins.")
 
@@ -100,13 +128,13 @@ class WalkForwardRequest(ResearchRequest):
     them what was chosen on the others; train_bars, test_bars and anchored then say nothing."""
 
     grid: dict[str, GridValues] = {}
-    train_bars: int = Field(756, ge=20, le=10_000_000)
-    test_bars: int = Field(126, ge=2, le=10_000_000)
-    anchored: bool = False
-    embargo_bars: int = Field(0, ge=0, le=1_000_000)
+    train_bars: Whole = Field(756, ge=20, le=10_000_000)
+    test_bars: Whole = Field(126, ge=2, le=10_000_000)
+    anchored: Yes = False
+    embargo_bars: Whole = Field(0, ge=0, le=1_000_000)
     splits: Literal["rolling", "combinatorial"] = "rolling"
-    groups: int = Field(6, ge=2, le=30)
-    tested: int = Field(2, ge=1, le=29)
+    groups: Whole = Field(6, ge=2, le=30)
+    tested: Whole = Field(2, ge=1, le=29)
 
     @model_validator(mode="after")
     def _check_groups(self) -> Self:

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from app.domain.errors import AlphaTraderError, InvalidInput
+from app.domain.errors import AlphaTraderError, Conflict, InvalidInput, TryAgain
+from app.domain.records import BacktestRecord
 from app.domain.research import OptimizerResult, ResearchChunk, ResearchRun, RunState
 
 log = structlog.get_logger()
@@ -26,6 +27,7 @@ PATIENCE = timedelta(minutes=10)  # a worker on another host that has not renewe
 RENEW_SECONDS = 2.0
 LOOK_AGAIN_SECONDS = 0.2
 MOST_ATTEMPTS = 3
+MOST_OPEN = 20  # runs for others to work on that are not over
 
 
 class Job(Protocol):
@@ -65,6 +67,7 @@ class Runs(Protocol):
     def chunk_results(self, run_id: str) -> Sequence[Plain | None]: ...  # noqa: D102
     def research_run(self, run_id: str) -> ResearchRun: ...  # noqa: D102
     def research_runs(self, limit: int, kind: str | None = None) -> Sequence[ResearchRun]: ...  # noqa: D102
+    def backtest(self, backtest_id: str) -> BacktestRecord: ...  # noqa: D102
     def optimizer_results(self, limit: int, *, only_best: bool = False) -> Sequence[OptimizerResult]: ...  # noqa: D102
 
 
@@ -109,6 +112,22 @@ class ResearchService:
         log.info("research_started", run_id=name, kind=kind, chunks=len(job.chunks))
         return name
 
+    def submit(self, kind: str, request: Plain, ring: Callable[[str], None]) -> str:
+        """Note a run for others to work on and ring for them; its id. Raises as `start`, Conflict when MOST_OPEN runs are not
+        over yet, and what `ring` raises: the run is cancelled then."""
+        waiting = sum(run.state is RunState.OPEN for run in self._database.research_runs(10 * MOST_OPEN))
+        if waiting >= MOST_OPEN:
+            raise Conflict(
+                f"{waiting} runs are not over yet; cancel some, or try again when they have ended", code="queue_full"
+            )
+        run_id = self.start(kind, request)
+        try:
+            ring(run_id)
+        except TryAgain:
+            self._database.end_run(run_id, RunState.CANCELLED, error="the task queue could not be reached")
+            raise
+        return run_id
+
     def work(
         self, run_id: str, progress: Progress = lambda _done, _total, _message: None, *, wait: bool = False
     ) -> ResearchRun:
@@ -142,6 +161,11 @@ class ResearchService:
     def runs(self, limit: int = 50, kind: str | None = None) -> Sequence[ResearchRun]:
         """Newest first, without results."""
         return self._database.research_runs(limit, kind)
+
+    def backtest(self, run: ResearchRun) -> BacktestRecord | None:
+        """What a walk-forward that is done is kept as; None for other runs. NotFound: it has been removed."""
+        kept = (run.result or {}).get("backtest_id")
+        return None if kept is None else self._database.backtest(kept)
 
     def results(self, limit: int = 50, *, only_best: bool = False) -> Sequence[OptimizerResult]:
         """What searches found, newest first."""

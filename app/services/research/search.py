@@ -19,6 +19,7 @@ from app.backtest.statistics.luck import parameter_plateau
 from app.domain.errors import InvalidInput
 from app.domain.ports import Clock
 from app.services.research.bench import ResearchBench, Span, each, setup_of
+from app.services.research.chosen_curve import chosen_curve
 from app.services.research.request import OptimizeRequest, parse
 from app.services.research.runs import Plain, Progress
 from app.services.research.selection import days_of, parts_of, select
@@ -111,6 +112,7 @@ class OptimizeJob:
                 "out_of_time": skipped,
                 "counted_on_these_bars": self._bench.counted(self._panel),
             },
+            "equity_curve": chosen_curve(self._bench, self._strategy, self._panel, self._asked, selection.ranked[0][0]),
             "assumptions": assumptions(self._asked),
         }
 

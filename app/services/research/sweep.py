@@ -7,9 +7,10 @@ from typing import Any
 
 from app.backtest.compiled.evaluation import Figures, evaluate
 from app.backtest.compiled.instrument import FillRule
-from app.domain.errors import InvalidInput
 from app.domain.ports import Clock
 from app.services.research.bench import ResearchBench, each, first_judged, grid_sets, setup_of
+from app.services.research.chosen_curve import chosen_curve
+from app.services.research.heat_map import axes_of, heat_map
 from app.services.research.request import ResearchRequest, SweepRequest, parse
 from app.services.research.runs import Plain, Progress
 from app.services.research.selection import days_of, parts_of, select
@@ -72,15 +73,16 @@ class SweepJob:
         tried = list(zip(self._sets, found, strict=True))
         selection = select(self._bench, self._strategy, self._panel, self._asked, tried, source=KIND, progress=progress)
         self._save(run_id, selection.rows(run_id, self._asked.strategy, self._clock.now()))
-        top = max(tried, key=lambda row: (row[1].trades > 0, row[1].sharpe))[0]
-        verdict = None if self._judge is None else self._judged(self._judge, selection.ranked[0][0], run_id, progress)
+        chosen = selection.ranked[0][0]
+        verdict = None if self._judge is None else self._judged(self._judge, chosen, run_id, progress)
         return selection.result() | {
             "strategy": self._asked.strategy,
             "verdict": verdict,
             "dataset": self.dataset,
             "parts": days_of(self._panel, self._spans),
             "trials": {"evaluated": len(tried), "counted_on_these_bars": self._bench.counted(self._panel)},
-            "heat_map": heat_map(tried, self._axes, top),
+            "heat_map": heat_map(tried, self._axes),
+            "equity_curve": chosen_curve(self._bench, self._strategy, self._panel, self._asked, chosen),
             "assumptions": assumptions(self._asked),
         }
 
@@ -99,42 +101,6 @@ class SweepJob:
         judged = judge.judge(result)
         judge.keep(judged, run_id)
         return verdict_fields(judged)
-
-
-def axes_of(request: SweepRequest) -> tuple[str, ...]:
-    """The one or two parameters of the heat map. Raises InvalidInput for axes that are not varied."""
-    if request.axes is None:
-        return tuple(request.grid)[:2]
-    unknown = [name for name in request.axes if name not in request.grid]
-    if unknown or request.axes[0] == request.axes[1]:
-        raise InvalidInput(f"axes must be two different parameters of the grid: {', '.join(request.grid)}")
-    return request.axes
-
-
-def heat_map(
-    tried: Sequence[tuple[Mapping[str, float], Figures]], axes: Sequence[str], best: Mapping[str, float]
-) -> dict[str, Any]:
-    """Sharpe ratios over two parameters, the others held at those of `best`; None where a combination was not tried.
-
-    sharpe: a row for each value of y, a column for each of x. With one axis y is None and there is one row.
-    """
-    x, y = axes[0], axes[1] if len(axes) > 1 else None
-    held = [name for name in best if name not in axes]
-    cells = {
-        (values[x], values[y] if y else None): found.sharpe
-        for values, found in tried
-        if all(values[name] == best[name] for name in held)
-    }
-    x_values = sorted({values[x] for values, _ in tried})
-    y_values: list[Any] = sorted({values[y] for values, _ in tried}) if y else [None]
-    return {
-        "x": x,
-        "x_values": x_values,
-        "y": y,
-        "y_values": y_values,
-        "held": {name: best[name] for name in held},
-        "sharpe": [[cells.get((at_x, at_y)) for at_x in x_values] for at_y in y_values],
-    }
 
 
 def assumptions(request: ResearchRequest) -> dict[str, Any]:
