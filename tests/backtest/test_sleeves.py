@@ -130,11 +130,15 @@ def test_a_symbol_stays_with_the_sleeve_that_entered_it_and_budgets_hold() -> No
         prices = dict(zip(inputs.view.symbols, inputs.view.price.tolist(), strict=True))
         for one in THREE:
             held = sum(float(p.quantity) * prices[s] for s, p in inputs.book.positions.items() if owners[s] == one.strategy)
-            bought = sum(
-                float(v.order.quantity * (v.order.limit_price or 0))
-                for v, record in ((v, by_symbol[v.order.symbol]) for v in decision.orders)
-                if record.strategy == one.strategy and v.order.limit_price
-            ) if (by_symbol := {record.symbol: record for record in decision.records}) else 0.0
+            bought = (
+                sum(
+                    float(v.order.quantity * (v.order.limit_price or 0))
+                    for v, record in ((v, by_symbol[v.order.symbol]) for v in decision.orders)
+                    if record.strategy == one.strategy and v.order.limit_price
+                )
+                if (by_symbol := {record.symbol: record for record in decision.records})
+                else 0.0
+            )
             if bought:
                 assert held + bought <= one.budget_fraction * float(inputs.book.equity) * (1 + 1e-9)
         for record in decision.records:
