@@ -56,6 +56,7 @@ from app.services.research.walk_forward import Windows
 from app.services.risk_manager import RiskManager
 from app.services.strategies.check_gate import CheckedContents
 from app.services.strategies.check_service import CheckService
+from app.services.strategies.shared_account import SharedAccount, choose
 from app.services.strategies.strategy_service import Chosen, StrategyService
 from app.services.trading.collector import LiveBars
 from app.services.trading.execution import Executor
@@ -143,11 +144,12 @@ def build(settings: Settings) -> Services:
         limits=limits,
         policy=policy,
         cycle_seconds=settings.trading_cycle_seconds,
-        strategy=settings.strategy,
+        strategy=chosen.name if chosen else MODEL_DRIVEN,
+        sleeves=chosen.sleeves(policy) if chosen else (),
         live_bars=_live_bars(settings, chosen, alpaca),
         verdicts=VerdictGate(
             database,
-            strategy=settings.strategy,
+            strategy=chosen.name if chosen else MODEL_DRIVEN,
             values=chosen.values if chosen else {},
             real_money=settings.trading_mode is TradingMode.LIVE,
             check=checked_contents.gate(
@@ -357,12 +359,13 @@ def _risk(
     )
 
 
-def chosen_strategy(settings: Settings) -> Chosen | None:
-    """The strategy that trades, None for the main job. Raises ConfigurationError naming what is wrong and its mend."""
+def chosen_strategy(settings: Settings) -> Chosen | SharedAccount | None:
+    """What trades: one strategy or several that share the account, None for the main job. Raises ConfigurationError naming
+    what is wrong and its mend."""
     if settings.strategy == MODEL_DRIVEN:
         return None
     try:
-        chosen = StrategyService(settings.strategies_dir).choose(settings.strategy, settings.strategy_parameters)
+        chosen = choose(StrategyService(settings.strategies_dir), settings.strategy, settings.strategy_parameters)
     except InvalidInput as fault:
         name = "STRATEGY" if fault.code in {"strategy_unknown", "strategy_unsound"} else f"STRATEGY={settings.strategy}"
         raise ConfigurationError(f"{name}: {fault.message}") from None
@@ -384,17 +387,17 @@ def rules_in_force(settings: Settings) -> tuple[RiskLimits, Policy]:
     return _rules(settings, chosen_strategy(settings))
 
 
-def _rules(settings: Settings, chosen: Chosen | None) -> tuple[RiskLimits, Policy]:
+def _rules(settings: Settings, chosen: Chosen | SharedAccount | None) -> tuple[RiskLimits, Policy]:
     return chosen.rules(settings.limits, settings.policy) if chosen else (settings.limits, settings.policy)
 
 
-def _live_bars(settings: Settings, chosen: Chosen | None, venue: AlpacaService) -> LiveBars | None:
+def _live_bars(settings: Settings, chosen: Chosen | SharedAccount | None, venue: AlpacaService) -> LiveBars | None:
     if chosen is None or settings.strategy_timeframe == DAILY:
         return None
     return MarketCollector(venue, timeframe=settings.strategy_timeframe, count=chosen.memory).bars
 
 
-def _past_bars(settings: Settings, chosen: Chosen | None, venue: AlpacaService) -> JudgedBars | None:
+def _past_bars(settings: Settings, chosen: Chosen | SharedAccount | None, venue: AlpacaService) -> JudgedBars | None:
     """What a strategy of intraday bars saw in past sessions."""
     if chosen is None or settings.strategy_timeframe == DAILY:
         return None
@@ -406,12 +409,14 @@ def _past_bars(settings: Settings, chosen: Chosen | None, venue: AlpacaService) 
     return bars
 
 
-def _history_days(chosen: Chosen | None) -> int:
+def _history_days(chosen: Chosen | SharedAccount | None) -> int:
     """Calendar days that hold the sessions a strategy of daily bars needs, holidays included."""
     return max(FORECAST_DAYS, chosen.memory * 3 // 2 + 30 if chosen else 0)
 
 
-def _venue(settings: Settings, database: DatabaseService, clock: Clock, chosen: Chosen | None = None) -> AlpacaService:
+def _venue(
+    settings: Settings, database: DatabaseService, clock: Clock, chosen: Chosen | SharedAccount | None = None
+) -> AlpacaService:
     simulated = settings.trading_mode is TradingMode.SIMULATED
     wire = AlpacaWire(TokenBucket(SIMULATED_REQUESTS_PER_MINUTE if simulated else settings.alpaca_requests_per_minute))
     key, secret = settings.alpaca_api_key.get_secret_value(), settings.alpaca_api_secret.get_secret_value()

@@ -17,12 +17,12 @@ import numpy as np
 from side_by_side import Message, merged, peer, table, told
 
 from app.backtest.bar_tape import BarTape
-from app.backtest.compiled.portfolio import LASTING, Market, tapes_of, trade_portfolio
+from app.backtest.compiled.portfolio import LASTING, Market, shared_by, tapes_of, trade_portfolio
 from app.backtest.compiled.portfolio_loop import trade
 from app.backtest.compiled.portfolio_terms import costs_of, steps_of
 from app.backtest.driver import Plan, first_risk
 from app.domain.panel import PRICES, Panel
-from app.engine.arrays import standing_numbers
+from app.engine.arrays import rules_of, standing_numbers
 from app.engine.costs import CostModel
 from app.engine.rules import Venue
 from app.risk.limits import Policy, RiskLimits
@@ -85,7 +85,7 @@ def product(symbols: int) -> None:
         raise SystemExit("the steps of the instruments are no powers of ten")
     arguments = (
         tapes_of(plan, market, expected, None), 0, 1e6, standing_numbers(first_risk(plan.capital, sessions[0])),
-        Venue(0, LASTING), steps, costs_of(plan.costs), plan.limits, plan.policy, False,
+        Venue(0, LASTING), steps, costs_of(plan.costs), plan.limits, rules_of(shared_by(plan)), False,
     )  # fmt: skip
     work = float(symbols * DAYS)
     measured("product, the loop", "product", work, "symbol-bars", lambda: trade(*arguments), runs=25)

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from app.backtest.attribution import Attribution, SleeveResult
 from app.backtest.statistics.trades import RoundTrip, RoundTrips, slippage_of
 from app.backtest.tape import Hours, MarketSession, Tape, cycle_slots
 from app.backtest.venue import BacktestVenue
 from app.domain.exits import PositionPlan, standing
 from app.domain.forecast import Forecaster
 from app.domain.instrument import Instrument
+from app.domain.order import Purpose
 from app.domain.trading_state import Cause, RiskState, TradingState
 from app.engine.costs import UNLIMITED, CostModel, Liquidity
-from app.engine.decision import Book, Context, Decision
+from app.engine.decision import Book, Context, Decision, Sleeve
 from app.engine.ledger import Execution, parts_taken
 from app.engine.recording import Inputs
 from app.risk.limits import Policy, RiskLimits
@@ -45,7 +47,8 @@ def cycle_name(slot: datetime) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is run. symbols: the universe, in the order of the watch list. cycle_seconds: distance of the slots."""
+    """What is run. symbols: the universe, in the order of the watch list. cycle_seconds: distance of the slots. sleeves: the
+    strategies that share the account; none: `strategy` has it all, and follows `policy`."""
 
     symbols: tuple[str, ...]
     capital: Decimal
@@ -59,6 +62,7 @@ class Plan:
     strategy: str = "ensemble"
     instruments: Mapping[str, Instrument] = field(default_factory=dict)
     cycle_name: Callable[[datetime], str] = cycle_name
+    sleeves: tuple[Sleeve, ...] = ()
 
     def rules_of(self, symbol: str) -> Instrument:
         """The trading rules of `symbol`; those of a US stock unless given."""
@@ -79,7 +83,7 @@ class SessionResult:
 @dataclass(slots=True, kw_only=True)
 class Run:
     """What came of a plan. traded_value: sum of quantity * price over all fills. slippage: the constant part
-    of it, currency. refused: orders the venue refused."""
+    of it, currency. refused: orders the venue refused. attribution: a result for each sleeve, none without sleeves."""
 
     plan: Plan
     sessions: list[SessionResult] = field(default_factory=list)
@@ -95,6 +99,7 @@ class Run:
     reasons: Counter[str] = field(default_factory=Counter)
     alerts: list[str] = field(default_factory=list)
     risk: RiskState | None = None
+    attribution: list[SleeveResult] = field(default_factory=list)
 
 
 def slots(hours: Hours, grain: Grain, cycle_seconds: int) -> Iterator[datetime]:
@@ -126,8 +131,10 @@ class _Driver:
         self._risk = first_risk(plan.capital, tape.sessions[0])
         self._run = Run(plan=plan)
         self._trips = RoundTrips()
+        self._attribution = Attribution(plan.sleeves, plan.costs)
         self._since: list[Execution] = []
         self._plans: dict[str, PositionPlan] = {}
+        self._owners: dict[str, str] = {}
 
     def run(self, progress: Progress) -> Run:
         total = len(self._tape.sessions)
@@ -138,6 +145,7 @@ class _Driver:
         self._run.round_trips = self._trips.closed
         self._run.open_positions = len(self._venue.portfolio.positions)
         self._run.risk = self._risk
+        self._run.attribution = self._attribution.results
         return self._run
 
     def _trade(self, session: MarketSession) -> None:
@@ -147,6 +155,8 @@ class _Driver:
             self._decide(session, at)
         self._match(session.hours.closes_at)
         equity, portfolio = self._venue.close_session(), self._venue.portfolio
+        if self._plan.sleeves:
+            self._attribution.mark(self._venue.marks(session.hours.closes_at).__getitem__)
         self._run.sessions.append(
             SessionResult(
                 closes_at=session.hours.closes_at,
@@ -158,13 +168,15 @@ class _Driver:
         )
 
     def _match(self, to: datetime) -> None:
-        for execution in self._venue.advance(to):
-            fill = execution.fill
+        for filled in self._venue.advance(to):
+            fill = filled.fill
+            execution = replace(filled, strategy=self._owners.get(fill.symbol, ""))
             self._run.fills += 1
             self._run.traded_value += fill.quantity * fill.price
             self._run.commissions += fill.commission
             self._run.slippage += slippage_of(execution, self._plan.costs)
             self._trips.book(execution)
+            self._attribution.book(execution)
             self._since.append(execution)
             self._plans |= parts_taken(self._plans, execution)
 
@@ -179,9 +191,12 @@ class _Driver:
         self._run.alerts.extend(f"{at:%Y-%m-%d %H:%M} {alert}" for alert in decision.alerts)
         for client_order_id in decision.cancels:
             self._venue.cancel(client_order_id)
+        spoke = {record.symbol: record.strategy for record in decision.records}
         for validated in decision.orders:
             refusal = self._venue.submit(validated.order, at)
             self._run.orders += 1
+            if refusal is None and validated.order.purpose is Purpose.ENTRY:
+                self._owners[validated.order.symbol] = spoke[validated.order.symbol]
             self._run.refused += refusal is not None
         for move in decision.moves:
             self._venue.move_stop(move.client_order_id, move.stop_price, at)
@@ -194,7 +209,11 @@ class _Driver:
         forecasts = self._forecaster.forecast(session.history(plan.symbols, at), at)
         view = session.view(plan.symbols, at, forecasts)
         context = Context(
-            account_id=plan.account_id, strategy=plan.strategy, cycle_id=plan.cycle_name(at), instruments=self._instruments
+            account_id=plan.account_id,
+            strategy=plan.strategy,
+            cycle_id=plan.cycle_name(at),
+            instruments=self._instruments,
+            sleeves=plan.sleeves,
         )
         return Inputs(view=view, book=self._book(at), context=context, limits=plan.limits, policy=plan.policy)
 
@@ -212,6 +231,7 @@ class _Driver:
             entries_today=ledger.entries_today,
             exits_today=ledger.exits_today,
             progress={s: plan.progress for s, plan in standing(self._plans, ledger.portfolio.positions).items()},
+            owners=dict(self._owners),
         )
 
 

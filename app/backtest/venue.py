@@ -119,13 +119,17 @@ class BacktestVenue:
         )
 
     def equity(self, at: datetime) -> Decimal:
-        """Cash plus holdings at the newest price known at `at`; what never had a price counts at its cost."""
+        """Cash plus holdings at their `marks`."""
+        return self.portfolio.mark(self.marks(at))
+
+    def marks(self, at: datetime) -> dict[str, Decimal]:
+        """The newest price of each holding known at `at`; what never had a price counts at its cost."""
         tape, prices = self._require_tape(), {}
         for symbol, position in self.portfolio.positions.items():
             price = tape.snapshot(symbol, at).price
             known = math.isfinite(price)
             prices[symbol] = self._instruments[symbol].price_nearest(price) if known else position.average_entry_price
-        return self.portfolio.mark(prices)
+        return prices
 
     def open_session(self, tape: MarketSession) -> None:
         """Begin a session with the orders that outlived the night."""

@@ -57,7 +57,23 @@ class NoForecast:
     detail: str
 
 
-Answer = Forecast | Score | NoForecast
+Single = Forecast | Score | NoForecast
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SleeveAnswers:
+    """What several strategies that share an account say of a symbol, by their names."""
+
+    symbol: str
+    by_strategy: Mapping[str, Single]
+
+
+Answer = Single | SleeveAnswers
+
+
+def said_by(answer: Answer | None, strategy: str) -> Single | None:
+    """What one of the strategies says; an answer that names none is everybody's."""
+    return answer.by_strategy.get(strategy) if isinstance(answer, SleeveAnswers) else answer
 
 
 class Forecaster(Protocol):

@@ -43,6 +43,8 @@ class Reason(IntEnum):
     SYMBOL_DISABLED = 69
     EXTREME_VOLATILITY = 70
     PRICE_DOUBTED = 71
+    SLEEVE_BUDGET = 72
+    OTHER_SLEEVE = 73
 
     @property
     def code(self) -> str:
@@ -87,4 +89,6 @@ _TEXT = {
     Reason.SYMBOL_DISABLED: "Entered too often in one day; a person has to enable the symbol again.",
     Reason.EXTREME_VOLATILITY: "The symbol moves far more than what its forecast has learned from.",
     Reason.PRICE_DOUBTED: "The price jumped so far that it is not acted on until further readings confirm it.",
+    Reason.SLEEVE_BUDGET: "The strategy's share of the account is used up.",
+    Reason.OTHER_SLEEVE: "The symbol belongs to another strategy of the account.",
 }

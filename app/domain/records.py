@@ -38,6 +38,16 @@ class IntentOrigin(StrEnum):
     EXTERNAL = "external"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryOrder:
+    """An entry that a cycle decided. filled_at: its last execution, None where it only may fill."""
+
+    client_order_id: str
+    cycle_id: str
+    symbol: str
+    filled_at: datetime | None = None
+
+
 class TaskState(StrEnum):
     """Where a long-running task stands."""
 

@@ -8,14 +8,15 @@ from decimal import Decimal
 
 import numpy as np
 
-from app.domain.forecast import Forecast, Score
+from app.domain.bar import Floats
+from app.domain.forecast import Forecast, Score, said_by
 from app.domain.order import Purpose
 from app.domain.trading_state import Cause, RiskState
-from app.engine.decision import Book, Context, MarketView
-from app.engine.rules import Holdings, Market, Money, Venue
+from app.engine.decision import Book, Context, MarketView, Sleeve
+from app.engine.rules import Holdings, Market, Money, Sleeves, Venue, rules_row
 from app.risk.breakers import Standing
 from app.risk.health import lasting_trouble, venue_trouble
-from app.risk.limits import RiskLimits
+from app.risk.limits import Policy, RiskLimits
 
 
 def expected_return_now(forecast: Forecast, price: float) -> float:
@@ -26,14 +27,6 @@ def expected_return_now(forecast: Forecast, price: float) -> float:
 def market_arrays(view: MarketView, context: Context) -> Market:
     """The market side; a symbol without trading rules counts as not tradable."""
     n = len(view.symbols)
-    expected, confidence = np.full(n, np.nan), np.full(n, np.nan)
-    for i, symbol in enumerate(view.symbols):
-        forecast = view.forecasts.get(symbol)
-        if isinstance(forecast, Forecast):
-            expected[i] = expected_return_now(forecast, float(view.price[i]))
-            confidence[i] = forecast.confidence
-        elif isinstance(forecast, Score):
-            expected[i], confidence[i] = forecast.score, 1.0
     rules = [context.instruments.get(symbol) for symbol in view.symbols]
     known = np.array([1.0 if rule is not None and rule.tradable else 0.0 for rule in rules])
     return Market(
@@ -41,8 +34,6 @@ def market_arrays(view: MarketView, context: Context) -> Market:
         age_seconds=view.age_seconds,
         volatility=view.volatility,
         tradable=view.tradable * known,
-        expected_return=expected,
-        confidence=confidence,
         step=np.array([float(rule.quantity_step) if rule else 1.0 for rule in rules]),
         minimum_notional=np.array([float(rule.minimum_notional) if rule else 1.0 for rule in rules]),
         last_close=view.last_close if view.last_close is not None else np.full(n, np.nan),
@@ -51,7 +42,36 @@ def market_arrays(view: MarketView, context: Context) -> Market:
     )
 
 
-def holdings_arrays(symbols: Sequence[str], book: Book) -> Holdings:
+def sleeves_of(named: tuple[Sleeve, ...], strategy: str, limits: RiskLimits, policy: Policy) -> tuple[Sleeve, ...]:
+    """The sleeves of an account: those named, else one that has it all. Its stop-loss and take-profit are those of the limits,
+    because sizes are made for them."""
+    exits = policy.exits._replace(
+        stop_loss_fraction=limits.stop_loss_fraction, take_profit_fraction=limits.take_profit_fraction
+    )
+    return named or (Sleeve(strategy=strategy, budget_fraction=1.0, policy=policy._replace(exits=exits)),)
+
+
+def sleeves_arrays(view: MarketView, sleeves: Sequence[Sleeve]) -> Sleeves:
+    """What each sleeve says of the symbols of the view, and its rules."""
+    shape = (len(sleeves), len(view.symbols))
+    expected, confidence = np.full(shape, np.nan), np.full(shape, np.nan)
+    for k, sleeve in enumerate(sleeves):
+        for i, symbol in enumerate(view.symbols):
+            forecast = said_by(view.forecasts.get(symbol), sleeve.strategy)
+            if isinstance(forecast, Forecast):
+                expected[k, i] = expected_return_now(forecast, float(view.price[i]))
+                confidence[k, i] = forecast.confidence
+            elif isinstance(forecast, Score):
+                expected[k, i], confidence[k, i] = forecast.score, 1.0
+    return Sleeves(rules_of(sleeves), expected, confidence)
+
+
+def rules_of(sleeves: Sequence[Sleeve]) -> Floats:
+    """The rules of the sleeves as the compiled decision takes them."""
+    return np.array([rules_row(sleeve.policy, sleeve.budget_fraction) for sleeve in sleeves])
+
+
+def holdings_arrays(symbols: Sequence[str], book: Book, sleeves: Sequence[Sleeve]) -> Holdings:
     """The book side, in the order of `symbols`; protective legs are no exits on their way."""
     at = {symbol: i for i, symbol in enumerate(symbols)}
     columns = {name: np.zeros(len(symbols)) for name in Holdings._fields}
@@ -76,6 +96,10 @@ def holdings_arrays(symbols: Sequence[str], book: Book) -> Holdings:
         if symbol in at:
             for name, value in progress._asdict().items():
                 columns[name][at[symbol]] = value
+    number = {sleeve.strategy: k for k, sleeve in enumerate(sleeves)}
+    for symbol, owner in book.owners.items():
+        if symbol in at:
+            columns["sleeve"][at[symbol]] = number.get(owner, 0)
     for symbol in book.risk.disabled_symbols:
         if symbol in at:
             columns["disabled"][at[symbol]] = 1.0

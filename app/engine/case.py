@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.engine.decision import Book, Context, MarketView
+from app.engine.decision import Book, Context, MarketView, Sleeve
 from app.engine.rules import Market, Outcome
-from app.risk.limits import Policy, RiskLimits
+from app.risk.limits import RiskLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,10 @@ class Case:
     book: Book
     context: Context
     limits: RiskLimits
-    policy: Policy
+    sleeves: tuple[Sleeve, ...]
     market: Market
     outcome: Outcome
+
+    def sleeve(self, i: int) -> Sleeve:
+        """Whose word counts for symbol `i`."""
+        return self.sleeves[int(self.outcome.heard.sleeve[i])]

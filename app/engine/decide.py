@@ -14,7 +14,15 @@ from decimal import Decimal
 
 from app.domain.reason import Reason
 from app.domain.trading_state import STEADY, Cause, Doubt, RiskState, TradingState
-from app.engine.arrays import holdings_arrays, market_arrays, money_numbers, standing_numbers, venue_bits
+from app.engine.arrays import (
+    holdings_arrays,
+    market_arrays,
+    money_numbers,
+    sleeves_arrays,
+    sleeves_of,
+    standing_numbers,
+    venue_bits,
+)
 from app.engine.case import Case
 from app.engine.decision import Book, Context, Decision, MarketView
 from app.engine.explanation import explain
@@ -30,24 +38,25 @@ def decide(view: MarketView, book: Book, context: Context, limits: RiskLimits, p
     """Orders, cancels, the next risk state and one record per symbol of `view`.
 
     Holdings in symbols that `view` does not list cannot be judged: they make the equity unreliable, which stops entries.
+    policy: of an account without sleeves; where `context` names sleeves each has its own.
     """
-    risk = _roll_session(book)
+    risk, sleeves = _roll_session(book), sleeves_of(context.sleeves, context.strategy, limits, policy)
     market = market_arrays(view, context)
     money = money_numbers(view, book, risk)
     outcome = apply_rules(
         view.decided_at.timestamp(),
         standing_numbers(risk),
         market,
-        holdings_arrays(view.symbols, book),
+        holdings_arrays(view.symbols, book, sleeves),
         money,
         venue_bits(book, limits),
         limits,
-        policy,
+        sleeves_arrays(view, sleeves),
     )
     next_risk, alerts = _next_risk(risk, outcome, view.decided_at)
     next_risk, disabled = _disable(next_risk, view, outcome)
     next_risk = next_risk if next_risk == book.risk else replace(next_risk, epoch=book.risk.epoch + 1)
-    case = Case(view=view, book=book, context=context, limits=limits, policy=policy, market=market, outcome=outcome)
+    case = Case(view=view, book=book, context=context, limits=limits, sleeves=sleeves, market=market, outcome=outcome)
     orders, refusals = write_orders(case, next_risk.trading_state)
     moved = moves(case, next_risk.trading_state)
     return Decision(

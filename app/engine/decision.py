@@ -15,6 +15,7 @@ from app.domain.order import Purpose, Side, ValidatedOrder
 from app.domain.portfolio import Position
 from app.domain.reason import Reason
 from app.domain.trading_state import RiskState, VenueHealth
+from app.risk.limits import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,8 @@ class Book:
     compares. previous_close_equity: the venue's equity at the last session's close, adjusted for deposits and withdrawals.
     entries_today / exits_today: entry and exit orders filled at least in part during the session, by symbol.
     reconciled: False while our books and the venue's differ without explanation; no entries are made then.
-    health: how the calls to the venue fared. progress: what is remembered of the holdings, for their exits.
+    health: how the calls to the venue fared. progress: what is remembered of the holdings, for their exits. owners: the
+    strategy that holds or buys a symbol, by symbol; who is not among the sleeves, or unknown, stands for the first.
     """
 
     session: str
@@ -84,16 +86,30 @@ class Book:
     reconciled: bool = True
     health: VenueHealth = field(default_factory=VenueHealth)
     progress: Mapping[str, Progress] = field(default_factory=dict)
+    owners: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sleeve:
+    """A strategy's part of an account. strategy: its name, part of the ids of its orders. budget_fraction: the most that its
+    holdings and open entries may be worth, as a share of the equity; 1.0: no bound of its own. policy: its thresholds and
+    exits, whose stop-loss and take-profit are in force."""
+
+    strategy: str
+    budget_fraction: float
+    policy: Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Names and trading rules the decision needs to write orders; constant over a run but for `cycle_id`."""
+    """Names and trading rules the decision needs to write orders; constant over a run but for `cycle_id`. sleeves: in the order
+    in which they are asked; none: `strategy` has the whole account, and the policy given to `decide`."""
 
     account_id: str
     strategy: str
     cycle_id: str
     instruments: Mapping[str, Instrument]
+    sleeves: tuple[Sleeve, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +118,7 @@ class SymbolRecord:
 
     expected_return: a strategy's score stands there as it is. members: the models' forecasts; votes: a strategy's columns.
     sizing: each bound on the quantity in units by its name, and the one that decided. detail: free text for a person.
+    strategy: whose word it was, where several share the account.
     """
 
     symbol: str
@@ -118,6 +135,7 @@ class SymbolRecord:
     sizing_bound: str | None = None
     detail: str = ""
     votes: Mapping[str, float] = field(default_factory=dict)
+    strategy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

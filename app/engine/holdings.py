@@ -68,7 +68,7 @@ def pair(case: Case, i: int, instrument: Instrument, sold: Decimal) -> Order | N
     return Order(
         client_order_id=client_order_id(
             account=case.context.account_id,
-            strategy=case.context.strategy,
+            strategy=case.sleeve(i).strategy,
             decided_for=f"{case.context.cycle_id}-{PROTECT}",
             symbol=symbol,
             side=Side.SELL,

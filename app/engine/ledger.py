@@ -15,12 +15,13 @@ from app.domain.reason import Reason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """A fill with the order behind it."""
+    """A fill with the order behind it. strategy: on whose budget, "" where one has the whole account."""
 
     fill: Fill
     client_order_id: str
     purpose: Purpose
     reason: str = ""
+    strategy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

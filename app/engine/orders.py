@@ -25,8 +25,11 @@ def write_orders(case: Case, state: TradingState) -> tuple[tuple[ValidatedOrder,
     room = _room(case.view, case.book, state, case.limits)
     refusals: dict[str, Refusal] = {}
     orders: list[ValidatedOrder] = []
-    action, rank = case.outcome.action, case.market.expected_return
-    for i in sorted(np.flatnonzero(action != NOTHING).tolist(), key=lambda i: (action[i] == BUY, -rank[i])):
+    action, heard = case.outcome.action, case.outcome.heard
+    for i in sorted(
+        np.flatnonzero(action != NOTHING).tolist(),
+        key=lambda i: (action[i] == BUY, heard.sleeve[i] if action[i] == BUY else 0, -heard.expected_return[i]),
+    ):
         symbol = case.view.symbols[i]
         instrument = case.context.instruments.get(symbol)
         if instrument is None:
@@ -59,7 +62,7 @@ def _exits(case: Case, i: int, instrument: Instrument) -> list[Order]:
 def _exit(case: Case, i: int, quantity: Decimal) -> Order:
     symbol = case.view.symbols[i]
     return Order(
-        client_order_id=_identity(case, symbol, Side.SELL, Purpose.EXIT),
+        client_order_id=_identity(case, i, Side.SELL, Purpose.EXIT),
         symbol=symbol,
         side=Side.SELL,
         quantity=quantity,
@@ -75,10 +78,10 @@ def _sellable(book: Book, symbol: str) -> Decimal:
 
 
 def _entry(case: Case, i: int, instrument: Instrument) -> Order:
-    symbol, limits = case.view.symbols[i], case.limits
+    symbol, limits, exits = case.view.symbols[i], case.limits, case.sleeve(i).policy.exits
     price = Decimal(repr(float(case.view.price[i])))
     return Order(
-        client_order_id=_identity(case, symbol, Side.BUY, Purpose.ENTRY),
+        client_order_id=_identity(case, i, Side.BUY, Purpose.ENTRY),
         symbol=symbol,
         side=Side.BUY,
         quantity=instrument.quantity_down(float(case.outcome.quantity[i])),
@@ -89,28 +92,28 @@ def _entry(case: Case, i: int, instrument: Instrument) -> Order:
         # filled by the next cycle is cancelled by that cycle's decision.
         time_in_force=TimeInForce.GTC,
         limit_price=instrument.price_down(price * (1 + _exact(limits.price_collar_fraction))),
-        take_profit_price=instrument.price_up(price * (1 + _exact(limits.take_profit_fraction))),
+        take_profit_price=instrument.price_up(price * (1 + _exact(exits.take_profit_fraction))),
         stop_loss_price=instrument.price_up(_first_stop(case, i, price)),
     )
 
 
 def _first_stop(case: Case, i: int, price: Decimal) -> Decimal:
     """The stop of an entry at `price`, not rounded."""
-    stop = price * (1 - _exact(case.limits.stop_loss_fraction))
-    multiple, atr = case.policy.exits.atr_stop_multiple, float(case.market.atr[i])
+    exits = case.sleeve(i).policy.exits
+    stop = price * (1 - _exact(exits.stop_loss_fraction))
+    multiple, atr = exits.atr_stop_multiple, float(case.market.atr[i])
     if not (multiple > 0.0 and 0.0 < atr < math.inf):
         return stop
     # Twelve digits: what rounding left behind them must not lift a stop by a tick.
     return max(stop, price - _exact(multiple) * Decimal(f"{atr:.12g}"))
 
 
-def _identity(case: Case, symbol: str, side: Side, purpose: Purpose) -> str:
-    context = case.context
+def _identity(case: Case, i: int, side: Side, purpose: Purpose) -> str:
     return client_order_id(
-        account=context.account_id,
-        strategy=context.strategy,
-        decided_for=context.cycle_id,
-        symbol=symbol,
+        account=case.context.account_id,
+        strategy=case.sleeve(i).strategy,
+        decided_for=case.context.cycle_id,
+        symbol=case.view.symbols[i],
         side=side,
         purpose=purpose,
     )

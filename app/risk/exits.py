@@ -21,7 +21,6 @@ import numpy as np
 from numba import njit
 
 from app.domain.exits import FRESH, ExitPolicy, Levels, Progress, rebased
-from app.risk.limits import RiskLimits
 
 __all__ = [
     "BOUNDARY",
@@ -38,7 +37,6 @@ __all__ = [
     "levels",
     "reached",
     "rebased",
-    "within",
 ]
 
 BOUNDARY = 1e-9  # relative; an exact -5 % move computed in floats must count as -5 % (prices differ by 1e-7 or more)
@@ -88,21 +86,6 @@ def due(price: float, at: Levels) -> int:
 def reached(price: float, level: float) -> bool:
     """Whether a price has risen to a level."""
     return price >= level * (1.0 - BOUNDARY)
-
-
-@njit(cache=True)
-def within(policy: ExitPolicy, limits: RiskLimits) -> ExitPolicy:
-    """The policy in force: the fractions of the limits always hold, because sizes are made for them."""
-    return ExitPolicy(
-        limits.stop_loss_fraction,
-        limits.take_profit_fraction,
-        policy.atr_stop_multiple,
-        policy.break_even_at_r,
-        policy.partial_at_r,
-        policy.partial_fraction,
-        policy.trailing_fraction,
-        policy.trailing_atr_multiple,
-    )
 
 
 @njit(cache=True)

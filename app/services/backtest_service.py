@@ -29,6 +29,7 @@ from app.services.backtests.report import INDEX, outcome_of, report
 from app.services.backtests.request import BacktestRequest, parse_request
 from app.services.backtests.strategy_backtest import StrategyBacktest
 from app.services.research.retrained_models import OncePerSession, Opening, Progress, walk_forward
+from app.services.strategies.shared_account import SharedAccount, choose, with_exits
 from app.services.strategies.strategy_service import Chosen, StrategyService
 from app.services.verdicts.outcome_verdict import judged_result
 from app.services.verdicts.verdict_service import VerdictService, verdict_fields
@@ -67,7 +68,7 @@ class _Span:
     bars: dict[str, BarSeries]
     index: BarSeries | None
     sessions: Sequence[Hours]
-    chosen: Chosen | None = None
+    chosen: Chosen | SharedAccount | None = None
     tested: StrategyBacktest | None = None
 
 
@@ -135,7 +136,7 @@ class BacktestService:
     def _run_strategy(self, request: BacktestRequest, name: str, symbols: Sequence[str], progress: Progress) -> dict[str, Any]:
         if self._strategies is None:
             raise InvalidInput("only the models can be tested here; leave out strategy", code="strategy_unknown")
-        chosen = self._strategies.choose(name, request.parameters)
+        chosen = choose(self._strategies, name, request.parameters)
         if chosen.uses_models and request.timeframe != DAILY:
             raise InvalidInput(f"{name} uses forecasts of daily bars; leave out timeframe {request.timeframe}")
         bars = self._stored(symbols, request.timeframe, needed=symbols if chosen.uses_models else ())
@@ -212,20 +213,21 @@ class BacktestService:
             )
         return days, wanted[0].day
 
-    def _plan(self, request: BacktestRequest, symbols: Sequence[str], chosen: Chosen | None = None) -> Plan:
+    def _plan(self, request: BacktestRequest, symbols: Sequence[str], chosen: Chosen | SharedAccount | None = None) -> Plan:
         limits, policy = (self._limits, self._policy) if chosen is None else chosen.rules(self._limits, self._policy)
-        exits = policy.exits._replace(**request.exits.model_dump(exclude_none=True))
+        changes = request.exits.model_dump(exclude_none=True)
         fractions = request.exits.model_dump(exclude_none=True, include={"stop_loss_fraction", "take_profit_fraction"})
         return Plan(
             symbols=tuple(symbols),
             capital=request.initial_capital,
             limits=limits._replace(**fractions),
-            policy=policy._replace(exits=exits),
+            policy=policy._replace(exits=policy.exits._replace(**changes)),
             costs=request.costs,
             liquidity=request.liquidity if request.participation is not None else UNLIMITED,
             grain=request.grain,
             cycle_seconds=self._cycle_seconds,
-            strategy=MODEL_DRIVEN if chosen is None else chosen.strategy.name,
+            strategy=MODEL_DRIVEN if chosen is None else chosen.name,
+            sleeves=() if chosen is None else with_exits(chosen.sleeves(policy), changes),
         )
 
     def _answer(self, request: BacktestRequest, span: _Span, result: Run, simulate: Callable[[Plan], Run]) -> dict[str, Any]:
@@ -257,7 +259,12 @@ class BacktestService:
             return float(again.sessions[-1].equity / again.plan.capital) - 1.0
 
         plan = result.plan
-        rules = {"limits": plan.limits._asdict(), "policy": plan.policy._asdict() | {"exits": plan.policy.exits._asdict()}}
+        rules: dict[str, Any] = {
+            "limits": plan.limits._asdict(),
+            "policy": plan.policy._asdict() | {"exits": plan.policy.exits._asdict()},
+        }
+        if plan.sleeves:
+            rules["exits"] = {one.strategy: one.policy.exits._asdict() for one in plan.sleeves}
         return verdicts.judge(
             judged_result(
                 outcome_of(result, starts_at=int(span.sessions[0].opens_at.timestamp()), benchmarks={}),

@@ -22,7 +22,7 @@ from app.domain.portfolio import Portfolio
 from app.domain.ports import Clock, VenueClock
 from app.domain.records import ClaimOutcome, EquityPoint
 from app.domain.trading_state import RiskState
-from app.engine.decision import Decision, SymbolRecord
+from app.engine.decision import Decision, Sleeve, SymbolRecord
 from app.engine.recording import Inputs, to_json
 from app.risk.limits import Policy, RiskLimits
 from app.risk.reservations import Capacity
@@ -76,8 +76,10 @@ class TradingService:
         live_bars: LiveBars | None = None,
         verdicts: VerdictGate | None = None,
         version: str = __version__,
+        sleeves: tuple[Sleeve, ...] = (),
     ) -> None:
-        """strategy: its name, part of every order's id. live_bars: see `Collector`. verdicts: whether it may enter at all."""
+        """strategy: its name, part of every order's id. sleeves: of strategies that share the account. live_bars: see
+        `Collector`. verdicts: whether it may enter at all."""
         self._venue = venue
         self._risk = risk
         self._database = database
@@ -94,6 +96,7 @@ class TradingService:
             policy=policy,
             strategy=strategy,
             live_bars=live_bars,
+            sleeves=sleeves,
         )
         self._reconciler = Reconciler(venue=venue, database=database)
         self._verdicts = verdicts

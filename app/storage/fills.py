@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, distinct, func, insert, select
 
 from app.domain.audit import Kind
 from app.domain.order import Fill, Purpose, Side
-from app.domain.records import FillRecord
+from app.domain.records import EntryOrder, FillRecord
 from app.runtime.failpoint import reach
 from app.storage import audit, order_reports, outbox, portfolio
 from app.storage.tables import FILLS, INTENTS, VENUE_ORDER_IDS
@@ -129,6 +129,20 @@ def orders_filled(connection: Connection, since: datetime) -> tuple[dict[str, in
         counter = entries if is_entry else exits
         counter[symbol] = counter.get(symbol, 0) + count
     return entries, exits
+
+
+def last_entries(connection: Connection, symbols: Collection[str]) -> list[EntryOrder]:
+    """The entry of each symbol, decided by a cycle, that had the last execution."""
+    last = func.max(FILLS.c.filled_at)
+    query = (
+        select(INTENTS.c.client_order_id, INTENTS.c.cycle_id, INTENTS.c.symbol, last.label("filled_at"))
+        .join(VENUE_ORDER_IDS, VENUE_ORDER_IDS.c.client_order_id == INTENTS.c.client_order_id)
+        .join(FILLS, FILLS.c.venue_order_id == VENUE_ORDER_IDS.c.venue_order_id)
+        .where(INTENTS.c.purpose == Purpose.ENTRY, INTENTS.c.cycle_id.is_not(None), INTENTS.c.symbol.in_(sorted(symbols)))
+        .group_by(INTENTS.c.client_order_id, INTENTS.c.cycle_id, INTENTS.c.symbol)
+        .order_by(last)
+    )
+    return list({row["symbol"]: EntryOrder(**row) for row in connection.execute(query).mappings()}.values())
 
 
 def _told(fill: Fill) -> str:

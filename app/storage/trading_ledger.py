@@ -23,6 +23,7 @@ from app.domain.records import (
     Committed,
     CycleRecord,
     DecisionRecord,
+    EntryOrder,
     EquityPoint,
     FillRecord,
     IntentRecord,
@@ -403,6 +404,10 @@ class TradingLedger:
     def entries_and_exits(self, since: datetime) -> tuple[dict[str, int], dict[str, int]]:
         """Per symbol: how many entry, and how many exit orders (legs too) had an execution at or after `since`."""
         return self._db.read(lambda c: fills.orders_filled(c, since))
+
+    def last_entries(self, symbols: Collection[str]) -> list[EntryOrder]:
+        """The entry of each symbol, decided by a cycle, that had the last execution; none for those never entered."""
+        return self._db.read(lambda c: fills.last_entries(c, symbols)) if symbols else []
 
     def filled_value(self, since: datetime) -> dict[Side, Decimal]:
         """Value of the executions at or after `since` by side; a side without any is absent."""

@@ -70,7 +70,16 @@ def both(tape: BarTape, expected: np.ndarray, plan: Plan) -> tuple[Run, Seen, Po
 
 def key(execution: Execution) -> tuple[object, ...]:
     fill = execution.fill
-    return fill.filled_at, fill.symbol, fill.side, fill.quantity, fill.price, fill.commission, execution.reason
+    return (
+        fill.filled_at,
+        fill.symbol,
+        fill.side,
+        fill.quantity,
+        fill.price,
+        fill.commission,
+        execution.reason,
+        execution.strategy,
+    )
 
 
 def assert_same(driven: Run, seen: Seen, compiled: Portfolio) -> None:

@@ -13,7 +13,7 @@ from numba import njit
 
 from app.domain.reason import Reason
 from app.domain.trading_state import Cause
-from app.engine.rules import Holdings, Market, Money, Venue, apply_rules
+from app.engine.rules import Holdings, Market, Money, Sleeves, Venue, apply_rules, rules_row
 from app.risk.breakers import ACTIVE, FLATTENING, HALTED, REDUCING, Reading, Standing, next_standing
 from app.risk.limits import Policy, RiskLimits
 
@@ -29,8 +29,13 @@ def judged(entry_cents: np.ndarray, price_cents: np.ndarray) -> np.ndarray:
     books = {name: np.zeros(n) for name in Holdings._fields} | {"quantity": np.ones(n), "entry": entry_cents / 100}
     standing = Standing(ACTIVE, int(Cause.STARTED), math.nan, math.nan, 1.0)
     money = Money(cash=0.0, equity=math.nan, baseline=1.0, buying_power=0.0)
-    outcome = apply_rules(0.0, standing, Market(**full), Holdings(**books), money, Venue(0, 0), LIMITS, Policy())
+    outcome = apply_rules(0.0, standing, Market(**full), Holdings(**books), money, Venue(0, 0), LIMITS, alone(n))
     return outcome.reason
+
+
+def alone(n: int) -> Sleeves:
+    """One sleeve that says nothing."""
+    return Sleeves(np.array([rules_row(Policy(), 1.0)]), np.full((1, n), np.nan), np.full((1, n), np.nan))
 
 
 @pytest.mark.row("I08")

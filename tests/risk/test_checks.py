@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from decimal import Decimal
 
@@ -162,7 +163,7 @@ def test_exits_use_up_what_is_held() -> None:
 def test_the_least_bound_decides_the_size(
     price: float, volatility: float, equity: float, gross: float, power: float, step: float
 ) -> None:
-    bounds = entry_bounds(price, volatility, equity, gross, power, LIMITS)
+    bounds = entry_bounds(price, volatility, equity, gross, power, math.inf, LIMITS.stop_loss_fraction, LIMITS)
     units, least = entry_quantity(bounds, step, LIMITS)
     assert BOUNDS[least] == BOUNDS[min(range(5), key=lambda i: bounds[i])]
     assert 0 <= units <= max(bounds[least], 0) and abs(units / step - round(units / step)) < 1e-6

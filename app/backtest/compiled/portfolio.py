@@ -6,16 +6,19 @@ Money is float64 here. For what the compiled loop cannot do (see `unsupported`) 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
+from app.backtest.attribution import Attribution
 from app.backtest.bar_tape import BarTape
-from app.backtest.compiled.portfolio_loop import LEG, Tapes, Traded, trade
+from app.backtest.compiled.portfolio_book import Tapes, Traded
+from app.backtest.compiled.portfolio_loop import trade
+from app.backtest.compiled.portfolio_match import LEG
 from app.backtest.compiled.portfolio_terms import Steps, costs_of, steps_of
 from app.backtest.driver import Plan, Run, SessionResult, first_risk
 from app.backtest.statistics.trades import RoundTrips, slippage_of
@@ -26,8 +29,9 @@ from app.domain.order import Fill, Purpose, Side
 from app.domain.panel import Panel
 from app.domain.reason import Reason
 from app.domain.trading_state import Cause, Doubt, RiskState, TradingState
-from app.engine.arrays import standing_numbers
+from app.engine.arrays import rules_of, sleeves_of, standing_numbers
 from app.engine.costs import UNLIMITED
+from app.engine.decision import Sleeve
 from app.engine.ledger import Execution
 from app.engine.rules import Integers, Venue, is_stressed_each
 from app.risk.limits import RiskLimits
@@ -43,13 +47,18 @@ def unsupported(plan: Plan, tape: BarTape) -> str | None:
 def _refusal(plan: Plan, tape: BarTape, steps: Steps | None) -> str | None:
     if plan.liquidity != UNLIMITED:
         return "orders may fill in parts"
-    if plan.policy.exits.partial_at_r > 0.0 and plan.policy.exits.partial_fraction > 0.0:
+    if any(s.policy.exits.partial_at_r > 0.0 and s.policy.exits.partial_fraction > 0.0 for s in shared_by(plan)):
         return "the exit policy sells in parts"
     if steps is None:
         return "a price or quantity step is no power of ten"
     if np.any(np.diff(tape.panel.known_at) <= 0):
         return "several bars were complete at the same moment"
     return None
+
+
+def shared_by(plan: Plan) -> tuple[Sleeve, ...]:
+    """The sleeves of a plan's account, one where it names none."""
+    return sleeves_of(plan.sleeves, plan.strategy, plan.limits, plan.policy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +78,8 @@ class Portfolio:
     def executions(self) -> Iterator[Execution]:
         """Every fill, in time order."""
         symbols, known_at, costs = self.plan.symbols, self.tape.panel.known_at, self.plan.costs
-        for number, (bar, row, sign, units, at, _, reason) in enumerate(self.traded.fills.tolist()):
+        names = [sleeve.strategy for sleeve in self.plan.sleeves] or [""]
+        for number, (bar, row, sign, units, at, _, reason, sleeve) in enumerate(self.traded.fills.tolist()):
             symbol, side = symbols[int(row)], Side.BUY if sign > 0 else Side.SELL
             quantity, price = Decimal(repr(units)), Decimal(repr(at))
             why = Reason(int(reason) % LEG).code
@@ -85,17 +95,24 @@ class Portfolio:
                 commission=costs.commission(quantity, price),
             )
             purpose = Purpose.ENTRY if side is Side.BUY else Purpose.EXIT
-            yield Execution(fill=fill, client_order_id=name, purpose=purpose, reason=why)
+            yield Execution(fill=fill, client_order_id=name, purpose=purpose, reason=why, strategy=names[int(sleeve)])
 
     def run(self) -> Run:
         """The same as the driver gives, equity to a millionth."""
         trips, run = RoundTrips(), Run(plan=self.plan)
+        attribution, unmarked = Attribution(self.plan.sleeves, self.plan.costs), self._closes()
         for execution in self.executions():
+            while unmarked and execution.fill.filled_at > unmarked[0][0]:
+                attribution.mark(unmarked.pop(0)[1])
+            attribution.book(execution)
             trips.book(execution)
             run.fills += 1
             run.traded_value += execution.fill.quantity * execution.fill.price
             run.commissions += execution.fill.commission
             run.slippage += slippage_of(execution, self.plan.costs)
+        for _, price_of in unmarked:
+            attribution.mark(price_of)
+        run.attribution = attribution.results
         run.round_trips = trips.closed
         run.sessions = self._sessions()
         run.open_positions = run.sessions[-1].positions
@@ -107,6 +124,22 @@ class Portfolio:
         run.alerts = list(self._alerts())
         run.risk = self._risk()
         return run
+
+    def _closes(self) -> list[tuple[datetime, Callable[[str], Decimal]]]:
+        """Instant and newest prices of the last bar of each session; none where there are no sleeves to tell apart."""
+        if not self.plan.sleeves:
+            return []
+        rows = dict(zip(self.plan.symbols, self.tape.rows(self.plan.symbols).tolist(), strict=True))
+        close = self.tape.panel.close
+        newest = np.maximum.accumulate(np.where(np.isfinite(close), np.arange(close.shape[1]), 0), axis=1)
+        ends = [self.tape.bars_of(number)[1] - 1 for number in range(len(self.tape.sessions))]
+
+        def price(last: int, symbol: str) -> Decimal:
+            row = rows[symbol]
+            return self.plan.rules_of(symbol).price_nearest(float(close[row, newest[row, last]]))
+
+        known_at = self.tape.panel.known_at
+        return [(datetime.fromtimestamp(int(known_at[last]), UTC), partial(price, last)) for last in ends]
 
     def _sessions(self) -> list[SessionResult]:
         found = []
@@ -213,7 +246,8 @@ def trade_portfolio(
     plan: Plan, market: Market, expected: Floats, confidence: Floats | None = None, *, keep: bool = False
 ) -> Portfolio:
     """Trade the sessions of a tape. expected: expected return or score at each bar of its panel, shape (n_symbols, n_bars),
-    NaN for none; confidence: the same, 1.0 throughout if None. keep: the reason of each symbol at each decision."""
+    NaN for none; with sleeves one such array for each, shape (n_sleeves, n_symbols, n_bars). confidence: the same, 1.0
+    throughout if None. keep: the reason of each symbol at each decision."""
     tape = market.tape
     if tuple(plan.symbols) != tuple(market.symbols):
         raise InvalidInput("the market is laid out for other symbols than those of the plan")
@@ -221,8 +255,9 @@ def trade_portfolio(
     reason = _refusal(plan, tape, steps)
     if reason or steps is None:
         raise InvalidInput(f"the compiled loop cannot run this plan: {reason}", code="not_compiled")
-    if expected.shape != tape.panel.close.shape:
-        raise InvalidInput(f"expected has shape {expected.shape}, the bars {tape.panel.close.shape}")
+    shape = (len(plan.sleeves), *tape.panel.close.shape) if plan.sleeves else tape.panel.close.shape
+    if expected.shape != shape:
+        raise InvalidInput(f"expected has shape {expected.shape}, the bars and sleeves {shape}")
     traded = trade(
         tapes_of(plan, market, expected, confidence),
         tape.first,
@@ -232,7 +267,7 @@ def trade_portfolio(
         steps,
         costs_of(plan.costs),
         plan.limits,
-        plan.policy,
+        rules_of(shared_by(plan)),
         keep,
     )
     return Portfolio(plan=plan, tape=tape, traded=traded)
@@ -251,8 +286,10 @@ def tapes_of(plan: Plan, market: Market, expected: Floats, confidence: Floats | 
         volume,
         price,
         age,
-        market.by_time(expected),
-        np.ones((1, len(market.symbols))) if confidence is None else market.by_time(confidence),
+        _by_sleeve(market, expected),
+        np.ones((1, len(expected) if plan.sleeves else 1, len(market.symbols)))
+        if confidence is None
+        else _by_sleeve(market, confidence),
         tape.edges,
         tape.panel.known_at.astype(np.float64),
         tape.closes_at.astype(np.float64),
@@ -262,6 +299,13 @@ def tapes_of(plan: Plan, market: Market, expected: Floats, confidence: Floats | 
         atr,
         market.stressed(plan.limits),
     )
+
+
+def _by_sleeve(market: Market, columns: Floats) -> Floats:
+    """As rows, shape (n_bars, n_sleeves, n_symbols); columns: of one sleeve, or an array for each."""
+    if columns.ndim == 2:
+        return market.by_time(columns)[:, None, :]
+    return np.ascontiguousarray(np.stack([market.by_time(one) for one in columns], axis=1))
 
 
 def _told(old: float, state: float, cause: float, until: float, doubt: float) -> str:

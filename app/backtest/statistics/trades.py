@@ -134,9 +134,8 @@ class _Open:
 class RoundTrips:
     """Collects executions of long holdings into round trips. closed: in the order of their ends."""
 
-    def __init__(self, strategy: str = "") -> None:
+    def __init__(self) -> None:
         self.closed: list[RoundTrip] = []
-        self._strategy = strategy
         self._open: dict[str, _Open] = {}
 
     def book(self, execution: Execution) -> None:
@@ -151,11 +150,11 @@ class RoundTrips:
         trip.sold += fill.quantity
         trip.received += fill.quantity * fill.price
         if trip.sold >= trip.bought:
-            self.closed.append(_closed(trip, execution, self._strategy))
+            self.closed.append(_closed(trip, execution))
             del self._open[fill.symbol]
 
 
-def _closed(trip: _Open, last: Execution, strategy: str) -> RoundTrip:
+def _closed(trip: _Open, last: Execution) -> RoundTrip:
     profit = trip.received - trip.paid - trip.commissions
     return RoundTrip(
         symbol=last.fill.symbol,
@@ -169,7 +168,7 @@ def _closed(trip: _Open, last: Execution, strategy: str) -> RoundTrip:
         return_fraction=float(profit / trip.paid) if trip.paid else 0.0,
         reason=last.reason,
         entry_reason=trip.reason,
-        strategy=strategy,
+        strategy=last.strategy,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from app.backtest.driver import Grain, Plan, Run
 from app.backtest.outcome import Outcome
 from app.backtest.statistics.benchmark import buy_and_hold
+from app.backtest.statistics.trades import trade_figures
 from app.backtest.tape import Hours
 from app.domain.bar import BarSeries
 from app.domain.panel import align
@@ -47,6 +49,7 @@ def report(
         bars=bars,
         assumptions=_assumptions(request, run) | ({} if engine is None else _on_bars(request, run, engine, asks_models)),
         dataset=align(bars).digest(),
+        attribution=attribution_of(run, outcome),
         points={"trading_state": [session.trading_state.name for session in run.sessions]},
     )
     result["performance"] |= {"decisions": run.decisions, "orders": run.orders, "orders_refused_by_venue": run.refused}
@@ -55,6 +58,35 @@ def report(
         "alerts": run.alerts[:200],
         "span": {"start": sessions[0].day.isoformat(), "end": sessions[-1].day.isoformat(), "sessions": len(sessions)},
     }
+
+
+def attribution_of(run: Run, outcome: Outcome) -> list[dict[str, Any]]:
+    """A row for each strategy of a shared account, in the order in which they are asked. profit: of its fills and of what it
+    holds at the end; those of all rows are the account's. contribution: over the capital. turnover_per_year, mean_exposure,
+    max_exposure: as in `app.backtest.outcome.figures`, of the account's equity. The rest: of its closed trades."""
+    years, mean_equity = len(outcome.equity) / outcome.year.periods, float(outcome.curve.mean())
+    rows = []
+    for part in run.attribution:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            exposure = np.array([float(value) for value in part.values]) / outcome.equity
+        known = exposure[np.isfinite(exposure)]
+        trips = [trip for trip in run.round_trips if trip.strategy == part.strategy]
+        rows.append(
+            {
+                "strategy": part.strategy,
+                "budget": part.budget_fraction,
+                "profit": float(part.profit),
+                "contribution": float(part.profit) / outcome.capital,
+                "fills": part.fills,
+                "costs": float(part.commissions + part.slippage),
+                "commissions": float(part.commissions),
+                "turnover_per_year": float(part.traded_value) / 2 / mean_equity / years if mean_equity > 0 and years else None,
+                "mean_exposure": float(known.mean()) if len(known) else None,
+                "max_exposure": float(known.max()) if len(known) else None,
+            }
+            | asdict(trade_figures(trips))
+        )
+    return rows
 
 
 def outcome_of(run: Run, *, starts_at: int, benchmarks: Mapping[str, Any]) -> Outcome:
@@ -79,7 +111,11 @@ def outcome_of(run: Run, *, starts_at: int, benchmarks: Mapping[str, Any]) -> Ou
 
 def _first_stop(plan: Plan) -> float | None:
     """Distance of the stop that an entry is sent with, where it is the same for all."""
-    return None if plan.policy.exits.atr_stop_multiple else plan.limits.stop_loss_fraction
+    policies = [sleeve.policy for sleeve in plan.sleeves]
+    if len({policy.exits.stop_loss_fraction for policy in policies}) > 1:
+        return None
+    fraction = policies[0].exits.stop_loss_fraction if policies else plan.limits.stop_loss_fraction
+    return None if any(policy.exits.atr_stop_multiple for policy in policies or [plan.policy]) else fraction
 
 
 def _assumptions(request: BacktestRequest, run: Run) -> dict[str, Any]:
@@ -116,13 +152,17 @@ def _assumptions(request: BacktestRequest, run: Run) -> dict[str, Any]:
 
 def _on_bars(request: BacktestRequest, run: Run, engine: str, asks_models: bool) -> dict[str, Any]:
     """What is otherwise where a strategy on bars was tested."""
-    return ({} if asks_models else {"models": "none"}) | {
-        "strategy": run.plan.strategy,
-        "parameters": dict(request.parameters),
-        "timeframe": request.timeframe,
-        "engine": engine,
-        "grain": "bar",
-        "decisions": f"when a {request.timeframe} bar is complete; an entry not filled in the next bar is cancelled",
-        "prices_within_a_day": "bars as they are; nothing is invented inside a bar",
-        "fills": "in later bars than the decision's; of two levels touched in one bar the stop counts first",
-    }
+    return (
+        ({} if asks_models else {"models": "none"})
+        | {
+            "strategy": run.plan.strategy,
+            "parameters": dict(request.parameters),
+            "timeframe": request.timeframe,
+            "engine": engine,
+            "grain": "bar",
+            "decisions": f"when a {request.timeframe} bar is complete; an entry not filled in the next bar is cancelled",
+            "prices_within_a_day": "bars as they are; nothing is invented inside a bar",
+            "fills": "in later bars than the decision's; of two levels touched in one bar the stop counts first",
+        }
+        | ({"budgets": {one.strategy: one.budget_fraction for one in run.plan.sleeves}} if run.plan.sleeves else {})
+    )

@@ -55,7 +55,8 @@ class BacktestRequest(BaseModel):
     dates, inclusive). initial_capital: US dollars. models: retrain walks forward; stored uses today's models and is refused
     when any of them knows data of the span. exits: the exit policy, where it is to be another than that of the settings.
 
-    strategy: a rule strategy by name instead of the models, with its parameters; it decides when a bar of the timeframe is
+    strategy: a rule strategy by name instead of the models, with its parameters, or several that share the account, each with
+    its share of the equity: "sma_cross(fast=5, slow=20):0.5 rsi:0.3". It decides when a bar of the timeframe is
     complete, on bars as they are. half_spread_bps and impact_bps: see `CostModel`. participation: the largest share of a bar's
     volume that an order takes; None: orders fill whole."""
 
@@ -77,7 +78,7 @@ class BacktestRequest(BaseModel):
     participation: Annotated[Decimal, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     exits: Exits = Exits()
     models: Literal["retrain", "stored"] = "retrain"
-    strategy: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    strategy: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
     parameters: dict[str, float] = Field(default_factory=dict, max_length=64)
     timeframe: Timeframe = "1Day"
 

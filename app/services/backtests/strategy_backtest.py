@@ -12,10 +12,12 @@ from app.backtest.compiled.portfolio import Market, trade_portfolio, unsupported
 from app.backtest.driver import Plan, Progress, Run, run
 from app.backtest.tape import Hours
 from app.domain.bar import BarSeries
+from app.services.strategies.shared_account import SharedAccount
 from app.services.strategies.strategy_service import Chosen
 from app.strategies.columns import sound
 from app.strategies.forecaster import TapedForecaster
 from app.strategies.forecasts import Forecasts
+from app.strategies.sleeve_forecaster import SleeveForecaster
 
 COMPILED, DRIVER = "compiled", "driver"
 
@@ -26,7 +28,7 @@ class StrategyBacktest:
 
     def __init__(
         self,
-        chosen: Chosen,
+        chosen: Chosen | SharedAccount,
         bars: Mapping[str, BarSeries],
         sessions: Sequence[Hours],
         *,
@@ -35,7 +37,10 @@ class StrategyBacktest:
         forecasts: Forecasts | None = None,
     ) -> None:
         self._tape = BarTape(bars, sessions, start=start, days=days)
-        self._forecaster = TapedForecaster(chosen.strategy, chosen.values, self._tape.panel, forecasts=forecasts)
+        parts = [one for one, _ in chosen.parts] if isinstance(chosen, SharedAccount) else [chosen]
+        self._asked = {
+            one.strategy.name: TapedForecaster(one.strategy, one.values, self._tape.panel, forecasts=forecasts) for one in parts
+        }
         self._market: Market | None = None
 
     @property
@@ -50,11 +55,12 @@ class StrategyBacktest:
     def simulate(self, plan: Plan, progress: Progress) -> Run:
         """Trade the plan. progress(done, total, what) after each session, in the compiled loop at its end alone."""
         if self.engine(plan) == DRIVER:
-            return run(plan, self._tape, self._forecaster, progress=progress)
+            asked = SleeveForecaster(self._asked) if plan.sleeves else next(iter(self._asked.values()))
+            return run(plan, self._tape, asked, progress=progress)
         if self._market is None or self._market.symbols != plan.symbols:
             self._market = Market(self._tape, plan.symbols)
-        expected = np.where(sound(self._tape.panel), self._forecaster.score, np.nan)
-        ended = trade_portfolio(plan, self._market, expected).run()
+        scores = [np.where(sound(self._tape.panel), one.score, np.nan) for one in self._asked.values()]
+        ended = trade_portfolio(plan, self._market, np.stack(scores) if plan.sleeves else scores[0]).run()
         total = len(self.sessions)
         progress(total, total, self.sessions[-1].day.isoformat())
         return ended

@@ -17,7 +17,7 @@ import numpy as np
 from app.backtest.analysers.futures import Bars
 from app.backtest.analysers.lookahead import Answer, Part, Table
 from app.domain.bar import BarSeries, Floats, Snapshot
-from app.domain.forecast import Forecast, Forecaster, NoForecast, Score
+from app.domain.forecast import Forecast, Forecaster, NoForecast, Score, SleeveAnswers
 from app.domain.instrument import Instrument
 from app.domain.trading_state import Cause, RiskState, TradingState
 from app.engine.decision import Book, Context, Decision
@@ -93,7 +93,8 @@ class _Trained:
     def forecasts(self, bars: Bars, at: datetime) -> Mapping[str, Forecast | Score | NoForecast]:
         """Of the models trained at `at`, through the product's forecaster."""
         models = {symbol: self.train(series, at) for symbol, series in bars.items()}
-        return self._steps.forecaster(_Held(models), _Defaults()).forecast(bars, at)
+        answers = self._steps.forecaster(_Held(models), _Defaults()).forecast(bars, at)
+        return {symbol: told for symbol, told in answers.items() if not isinstance(told, SleeveAnswers)}
 
     def decide(self, bars: Bars, at: datetime, limits: RiskLimits, policy: Policy) -> Decision:
         """With an empty book, at the last known closes."""

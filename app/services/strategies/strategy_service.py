@@ -17,6 +17,7 @@ from types import ModuleType
 
 from app.domain.errors import Conflict, InvalidInput
 from app.domain.forecast import Forecaster
+from app.engine.decision import Sleeve
 from app.engine.strategy_rules import strategy_limits, strategy_policy
 from app.risk.limits import Policy, RiskLimits
 from app.services.strategies import strategy_templates
@@ -37,6 +38,11 @@ class Chosen:
     values: Mapping[str, float]
 
     @property
+    def name(self) -> str:
+        """The strategy's."""
+        return self.strategy.name
+
+    @property
     def memory(self) -> int:
         """How many bars it needs."""
         return self.strategy.memory(self.values)
@@ -53,6 +59,10 @@ class Chosen:
     def rules(self, limits: RiskLimits, policy: Policy) -> tuple[RiskLimits, Policy]:
         """Limits and policy with its thresholds and exits."""
         return strategy_limits(self.strategy, limits), strategy_policy(self.strategy, self.values, policy)
+
+    def sleeves(self, policy: Policy) -> tuple[Sleeve, ...]:  # noqa: ARG002 - as an account that several share has them
+        """None: it has the whole account."""
+        return ()
 
 
 class StrategyService:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -12,9 +12,9 @@ from app.domain.order import Purpose
 from app.domain.order_state import OrderState
 from app.domain.portfolio import Portfolio
 from app.domain.ports import Account, VenueClock
-from app.domain.records import IntentOrigin, IntentRecord
+from app.domain.records import EntryOrder, IntentOrigin, IntentRecord
 from app.domain.trading_state import RiskState
-from app.engine.decision import Book, Context, OpenOrder
+from app.engine.decision import Book, Context, OpenOrder, Sleeve
 from app.engine.recording import Inputs
 from app.engine.view import market_view
 from app.risk.limits import Policy, RiskLimits
@@ -22,6 +22,7 @@ from app.runtime.calendar import midnight_new_york, session_day
 from app.runtime.stopwatch import Stopwatch
 from app.services.alpaca_service import AlpacaService
 from app.services.database_service import DatabaseService
+from app.services.trading.ownership import owners_of
 
 LiveBars = Callable[[datetime], Mapping[str, BarSeries]]
 
@@ -40,8 +41,10 @@ class Collector:
         policy: Policy,
         strategy: str,
         live_bars: LiveBars | None,
+        sleeves: tuple[Sleeve, ...] = (),
     ) -> None:
-        """live_bars: what the forecaster judges by, where that is other than the daily history."""
+        """live_bars: what the forecaster judges by, where that is other than the daily history. sleeves: of strategies that
+        share the account."""
         self._venue = venue
         self._forecaster = forecaster
         self._database = database
@@ -50,6 +53,7 @@ class Collector:
         self._policy = policy
         self._strategy = strategy
         self._live_bars = live_bars
+        self._sleeves = sleeves
 
     def prepare(self, now: datetime) -> None:
         """Fetch what is asked once a session. Raises VenueError."""
@@ -86,7 +90,13 @@ class Collector:
         return Inputs(
             view=view,
             book=self._book(account, portfolio, risk, now, reconciled=reconciled),
-            context=Context(account_id=account.account_id, strategy=self._strategy, cycle_id=cycle_id, instruments=instruments),
+            context=Context(
+                account_id=account.account_id,
+                strategy=self._strategy,
+                cycle_id=cycle_id,
+                instruments=instruments,
+                sleeves=self._sleeves,
+            ),
             limits=self._limits,
             policy=self._policy,
         )
@@ -94,6 +104,7 @@ class Collector:
     def _book(self, account: Account, portfolio: Portfolio, risk: RiskState, now: datetime, *, reconciled: bool) -> Book:
         session = session_day(now)
         entries, exits = self._database.entries_and_exits(midnight_new_york(session))
+        unsettled = self._database.unsettled_intents()
         return Book(
             session=session.isoformat(),
             cash=portfolio.cash,
@@ -101,13 +112,27 @@ class Collector:
             previous_close_equity=account.previous_close_equity,
             buying_power=account.buying_power,
             positions=dict(portfolio.positions),
-            open_orders=tuple(_open_order(intent, now) for intent in self._database.unsettled_intents()),
+            open_orders=tuple(_open_order(intent, now) for intent in unsettled),
             risk=risk,
             entries_today=entries,
             exits_today=exits,
             reconciled=reconciled and not account.trading_blocked,
             health=self._venue.health(),
             progress={symbol: plan.progress for symbol, plan in self._database.position_plans().items()},
+            owners=self._owners(account.account_id, portfolio, unsettled) if self._sleeves else {},
+        )
+
+    def _owners(self, account_id: str, portfolio: Portfolio, unsettled: Sequence[IntentRecord]) -> dict[str, str]:
+        open_entries = [
+            EntryOrder(client_order_id=one.client_order_id, cycle_id=one.cycle_id, symbol=one.symbol)
+            for one in unsettled
+            if one.purpose is Purpose.ENTRY and one.cycle_id is not None
+        ]
+        return owners_of(
+            [*self._database.last_entries(list(portfolio.positions)), *open_entries],
+            portfolio.positions,
+            account=account_id,
+            strategies=[one.strategy for one in self._sleeves],
         )
 
 
