@@ -1,4 +1,4 @@
-"""Momentum: relative strength and moving averages, by TA-Lib, and over finite windows for whole histories at once."""
+"""Momentum: relative strength and moving averages, over finite windows."""
 
 from __future__ import annotations
 
@@ -8,23 +8,6 @@ from app.domain.bar import Floats
 from app.indicators.window import before, decayed_mean
 
 _FORGOTTEN = 8  # time constants after which an exponential weight counts as forgotten
-
-
-def rsi(close: Floats, period: int = 14) -> Floats:
-    """Relative strength index, 0..100 (Wilder 1978). First value after period + 1 bars; recursive."""
-    import talib  # it looks for pandas when imported: kept out of light processes
-
-    out: Floats = talib.RSI(close, timeperiod=period)
-    return out
-
-
-def macd(close: Floats, fast: int = 12, slow: int = 26, signal: int = 9) -> tuple[Floats, Floats, Floats]:
-    """MACD line, its signal line and their difference, in price units (Appel). First value after slow + signal - 1
-    bars; recursive."""
-    import talib
-
-    line, smoothed, difference = talib.MACD(close, fastperiod=fast, slowperiod=slow, signalperiod=signal)
-    return line, smoothed, difference
 
 
 def relative_strength(close: Floats, period: int = 14) -> Floats:

@@ -75,18 +75,6 @@ def lowest(values: Floats, length: int) -> Floats:
     return _padded(_folded((values,), length, lambda a, _, b, __: (np.minimum(a[0], b[0]),))[0], values.shape)
 
 
-def trailing(indicator: Callable[..., Floats], *arrays: Floats, memory: int) -> Floats:
-    """A recursive indicator made finite: value t is the last value of `indicator` over the last `memory` bars only.
-
-    arrays: each (n,). Memory: `memory` bars.
-    """
-    count = len(arrays[0])
-    out = np.full(count, np.nan)
-    for end in range(memory, count + 1):
-        out[end - 1] = indicator(*(array[end - memory : end] for array in arrays))[-1]
-    return out
-
-
 def _join_moments(newer: State, count: int, older: State, others: int) -> State:
     """Mean and sum of squares around it, of two parts together."""
     total = count + others

@@ -121,7 +121,7 @@ def _scores(rows: Examples, members: Floats) -> Scores:
 
 def _libraries() -> dict[str, str]:
     found = {"numpy": np.__version__}
-    for name, distributions in {"lightgbm": ["lightgbm"], "xgboost": ["xgboost", "xgboost-cpu"], "ta-lib": ["TA-Lib"]}.items():
+    for name, distributions in {"lightgbm": ["lightgbm"], "xgboost": ["xgboost", "xgboost-cpu"], "numba": ["numba"]}.items():
         for distribution in distributions:
             try:
                 found[name] = version(distribution)

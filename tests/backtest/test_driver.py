@@ -9,7 +9,6 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from app.backtest.divergence.replay import rebuild, replay
 from app.backtest.driver import Grain, Plan, Run, run, slots
 from app.backtest.tape import DailyTape
 from app.domain.order import Purpose, Side
@@ -19,6 +18,7 @@ from app.engine.decision import Decision
 from app.engine.ledger import Execution, book, opened
 from app.engine.recording import Inputs, to_json
 from tests.backtest.markets import NoisyForecaster, market, plan_of, tape_of
+from tests.backtest.replay import rebuild, replay
 
 SESSIONS = 12
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
-from app.backtest.divergence.replay import rebuild, replay
 from app.backtest.driver import run
 from app.domain.exits import ExitPolicy
 from app.domain.portfolio import Portfolio
@@ -13,6 +12,7 @@ from app.domain.reason import Reason
 from app.engine.recording import to_json
 from app.risk.limits import Policy
 from tests.backtest.markets import NoisyForecaster, plan_of, tape_of
+from tests.backtest.replay import rebuild, replay
 from tests.backtest.test_driver import Diary
 
 EVERYTHING = ExitPolicy(

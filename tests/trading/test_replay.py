@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from app.backtest.divergence.replay import rebuild
 from app.backtest.driver import Grain, Plan, run
 from app.backtest.tape import DailyTape
 from app.config import Settings
@@ -28,6 +27,7 @@ from app.services.ai_service import AIService
 from app.services.database_service import DatabaseService
 from app.storage.model_files import ModelFiles
 from app.storage.param_files import ParamFiles
+from tests.backtest.replay import rebuild
 from tests.real_data import WATCHLIST_DAILY, needs
 from tests.trading.exchange import System, assert_limits_held, build_system, serve_exchange
 

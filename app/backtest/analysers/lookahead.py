@@ -40,7 +40,7 @@ class Table:
     columns: Mapping[str, npt.NDArray[Any]]
 
 
-Answer = Mapping[str, Table]
+Tables = Mapping[str, Table]  # by symbol
 _NOTHING = Table(key=np.empty(0, dtype=np.int64), known_at=np.empty(0, dtype=np.int64), columns={})
 
 
@@ -50,7 +50,7 @@ class Part:
     known then. is_costly: looked at once, at the newest instant."""
 
     name: str
-    of: Callable[[Bars, datetime], Answer]
+    of: Callable[[Bars, datetime], Tables]
     is_costly: bool = False
 
 
@@ -135,7 +135,7 @@ def look(
     )
 
 
-def answer(part: Part, bars: Bars, at: datetime) -> Answer:
+def answer(part: Part, bars: Bars, at: datetime) -> Tables:
     """What `part` says; a refusal of the data is an answer too, and must be the same with every future."""
     try:
         return part.of(bars, at)
@@ -145,7 +145,7 @@ def answer(part: Part, bars: Bars, at: datetime) -> Answer:
         return {"": Table(key=nought, known_at=nought, columns={ERROR: text})}
 
 
-def compare(part: str, future: str, known: Answer, told: Answer, at: datetime) -> tuple[int, list[Finding]]:
+def compare(part: str, future: str, known: Tables, told: Tables, at: datetime) -> tuple[int, list[Finding]]:
     """How many values were compared, and one finding for each column of a symbol that differs in rows known by `at`."""
     compared, found = 0, []
     for symbol in dict.fromkeys([*told, *known]):
@@ -223,7 +223,7 @@ def _from_last(
     return tried[length]
 
 
-def _newest(told: Answer) -> dict[str, list[Any]]:
+def _newest(told: Tables) -> dict[str, list[Any]]:
     """The last value of each column, of every symbol in order."""
     found: dict[str, list[Any]] = {}
     for table in told.values():
@@ -238,7 +238,7 @@ def _same(mine: list[Any] | None, theirs: list[Any]) -> bool:
     return not any(_differ(np.array([a]), np.array([b]))[0] for a, b in zip(mine, theirs, strict=True))
 
 
-def _from(told: Answer, start: int) -> Answer:
+def _from(told: Tables, start: int) -> Tables:
     return {symbol: _rows(table, table.key >= start) for symbol, table in told.items()}
 
 
@@ -284,7 +284,7 @@ def _as_table(series: BarSeries) -> Table:
     return Table(key=series.timestamp, known_at=series.known_at, columns=columns)
 
 
-def _only(told: Answer, series: BarSeries) -> Answer:
+def _only(told: Tables, series: BarSeries) -> Tables:
     """Without bars that the earlier telling did not reach yet or no longer has."""
     if not len(series):
         return told

@@ -11,12 +11,12 @@ import numpy as np
 
 from app.backtest.analysers.futures import Bars, holed, instants, split_later
 from app.backtest.analysers.lookahead import (
-    Answer,
     Finding,
     Findings,
     Part,
     Progress,
     Table,
+    Tables,
     answer,
     compare,
     look,
@@ -25,8 +25,7 @@ from app.backtest.analysers.lookahead import (
 )
 from app.domain.bar import BarSeries, Floats, Seconds
 from app.domain.errors import InvalidInput
-from app.domain.forecast import Answer as Forecasted
-from app.domain.forecast import Forecast, Score
+from app.domain.forecast import Answer, Forecast, Score
 from app.domain.panel import Panel, align
 from app.strategies.forecaster import StrategyForecaster
 from app.strategies.forecasts import ForecastHistory, Forecasts, Hybrid
@@ -46,15 +45,15 @@ def strategy_chain(strategy: Strategy, values: Values) -> tuple[Part, Part, Part
         given = strategy.with_forecasts(_stand_in_history(bars)) if isinstance(strategy, Hybrid) else strategy
         return panel, *evaluated(given, panel, values)
 
-    def columns(bars: Bars, at: datetime) -> Answer:  # noqa: ARG001 - a strategy takes what it is given for known
+    def columns(bars: Bars, at: datetime) -> Tables:  # noqa: ARG001 - a strategy takes what it is given for known
         panel, made, _ = panel_of(bars)
         return _tables(panel, made)
 
-    def score(bars: Bars, at: datetime) -> Answer:  # noqa: ARG001
+    def score(bars: Bars, at: datetime) -> Tables:  # noqa: ARG001
         panel, _, made = panel_of(bars)
         return _tables(panel, {SCORE: made})
 
-    def live(bars: Bars, at: datetime) -> Answer:
+    def live(bars: Bars, at: datetime) -> Tables:
         answers = StrategyForecaster(strategy, values, models=_StandIn()).forecast(bars, at)
         second = np.array([int(at.timestamp())], dtype=np.int64)
         return {symbol: Table(key=second, known_at=second, columns=_said(answer)) for symbol, answer in answers.items()}
@@ -65,7 +64,7 @@ def strategy_chain(strategy: Strategy, values: Values) -> tuple[Part, Part, Part
 class _StandIn:
     """In the place of the models: a forecast drawn from the label of the newest known bar."""
 
-    def forecast(self, bars: Bars, at: datetime) -> dict[str, Forecasted]:
+    def forecast(self, bars: Bars, at: datetime) -> dict[str, Answer]:
         known = {symbol: series.known_by(at) for symbol, series in bars.items()}
         return {symbol: self.of(series) for symbol, series in known.items() if len(series) and series.close[-1] > 0.0}
 
@@ -99,7 +98,7 @@ def _drawn(label: Seconds) -> Floats:
     return (label // 60 % 61 - 30) / 1_000.0
 
 
-def _said(answer: Forecasted) -> dict[str, Any]:
+def _said(answer: Answer) -> dict[str, Any]:
     if isinstance(answer, Score):
         return {SCORE: np.array([answer.score]), "as_of": np.array([answer.as_of.isoformat()], dtype=object)}
     return {"refused": np.array([getattr(answer, "code", "")], dtype=object)}
@@ -177,7 +176,7 @@ def check_warmup(
     )
 
 
-def _tables(panel: Panel, columns: dict[str, Floats]) -> Answer:
+def _tables(panel: Panel, columns: dict[str, Floats]) -> Tables:
     return {
         symbol: Table(
             key=panel.timestamp,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from app.backtest.analysers.futures import Bars
-from app.backtest.analysers.lookahead import Answer, Part, Table
+from app.backtest.analysers.lookahead import Part, Table, Tables
 from app.domain.bar import BarSeries, Floats, Snapshot
 from app.domain.forecast import Forecast, Forecaster, NoForecast, Score, SleeveAnswers
 from app.domain.instrument import Instrument
@@ -163,7 +163,7 @@ def _examples(rows: Examples, at: datetime | None = None) -> Table:
     return Table(key=rows.decided_at, known_at=known, columns=columns)
 
 
-def judged(steps: ModelSteps, bars: Bars, at: datetime, *, is_blind: bool = False) -> Answer:
+def judged(steps: ModelSteps, bars: Bars, at: datetime, *, is_blind: bool = False) -> Tables:
     """The first forecast by which a training at `at` is judged. is_blind: with other labels and features in all rows that were
     not known when it was made; it must not change."""
     found = {}
@@ -197,7 +197,7 @@ def _model(model: TrainedModel, at: datetime) -> Table:
     return _row(at, columns | scores | told)
 
 
-def _forecasts(answers: Mapping[str, Forecast | Score | NoForecast], at: datetime) -> Answer:
+def _forecasts(answers: Mapping[str, Forecast | Score | NoForecast], at: datetime) -> Tables:
     found = {}
     for symbol, told in answers.items():
         if isinstance(told, Forecast):
@@ -216,7 +216,7 @@ def _forecasts(answers: Mapping[str, Forecast | Score | NoForecast], at: datetim
     return found
 
 
-def _sizing(decision: Decision, at: datetime) -> Answer:
+def _sizing(decision: Decision, at: datetime) -> Tables:
     found = {}
     for record in decision.records:
         columns: dict[str, Any] = {name: np.array([units]) for name, units in record.sizing.items()}
@@ -225,7 +225,7 @@ def _sizing(decision: Decision, at: datetime) -> Answer:
     return found
 
 
-def _decision(decision: Decision, at: datetime) -> Answer:
+def _decision(decision: Decision, at: datetime) -> Tables:
     orders = {validated.order.symbol: str(validated.order) for validated in decision.orders}
     found = {}
     for record in decision.records:

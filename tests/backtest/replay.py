@@ -1,4 +1,4 @@
-"""Parity: what a live session recorded, decided again, and its books rebuilt from its fills."""
+"""Parity: what a session recorded, decided again, and its books rebuilt from its fills."""
 
 from __future__ import annotations
 
