@@ -45,9 +45,11 @@ def run(script: str, rounds: int, out: Path, seconds_left: float) -> str | None:
     try:
         status = process.wait(seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
         return f"took longer than {seconds:.0f} s"
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     return f"ended with status {status}" if status else None
 
 
@@ -58,6 +60,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("logs/bench.jsonl"))
     parser.add_argument("--only", nargs="*", choices=list(SCRIPTS), default=list(SCRIPTS))
     wish = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     wish.out.parent.mkdir(parents=True, exist_ok=True)
     wish.out.write_text("")
     failed, ends_at = 0, time.monotonic() + 60.0 * MOST_MINUTES
