@@ -51,12 +51,8 @@ exchange-laws: $(VENV)/.ready-dev ## The long campaign of the simulated exchange
 exchange-kill: $(VENV)/.ready-dev ## kill -9 of the exchange under load, KILLS times (50): no order lost, none doubled
 	@KILLS=$${KILLS:-50} $(BIN)/pytest -s tests/simulator/test_kill.py
 
-bench: $(VENV)/.ready-dev ## The product beside its peers (installed on demand), workload by workload; ROUNDS=3
-	@for script in same_trades sweep single portfolio features models storage; do \
-		case $$script in same_trades) rounds= ;; *) rounds="--rounds $${ROUNDS:-3}" ;; esac; \
-		$(BIN)/python benchmarks/$$script.py $$rounds || exit 1; \
-	done
-	@$(BIN)/python -m benchmarks.scaling
+bench: $(VENV)/.ready-dev ## The product beside its peers (installed on demand), all workloads, into docs/benchmarks.md; ROUNDS=3
+	@$(BIN)/python benchmarks/bench.py --rounds $${ROUNDS:-3}
 
 bench-exchange: $(VENV)/.ready ## Orders and reads a second of the simulated exchange on this machine
 	@$(BIN)/python benchmarks/exchange.py

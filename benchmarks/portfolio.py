@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
-from side_by_side import Message, merged, peer, table, told
+from side_by_side import Message, merged, peer, present, table, told
 
 from app.backtest.bar_tape import BarTape
 from app.backtest.compiled.portfolio import LASTING, Market, shared_by, tapes_of, trade_portfolio
@@ -109,9 +109,10 @@ def main() -> None:
             data = Path(place) / f"{symbols}.npz"
             np.savez(data, time=panel.timestamp * 10**9, picks=picks_of(score), **{n: getattr(panel, n) for n in PRICES})
             figures: dict[str, list[Message]] = {}
+            peers = present(("raptorbt",), f"W3, {symbols} symbols", wish.out)
             for _ in range(wish.rounds):
-                rows = told([sys.executable, __file__, "--only", str(symbols)]) + peer("raptorbt", "portfolio", data)
-                for row in rows:
+                rows = told([sys.executable, __file__, "--only", str(symbols)])
+                for row in rows + [one for name in peers for one in peer(name, "portfolio", data)]:
                     figures.setdefault(row["name"], []).append(row)
             table(f"W3, {symbols} symbols", [merged(rounds) for rounds in figures.values()], wish.out)
 

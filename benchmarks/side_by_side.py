@@ -51,6 +51,27 @@ def peer(name: str, work: str, data: Path) -> list[Message]:
     return told([python_of(name), HERE / "peers" / f"run_{name}.py", work, data])
 
 
+def present(names: Sequence[str], workload: str, out: Path | None) -> list[str]:
+    """Those of the peers that can be had here; of the others a line says why they take no part."""
+    found = []
+    for name in names:
+        try:
+            subprocess.run([python_of(name), "-c", ""], check=True, capture_output=True)
+            found.append(name)
+        except (OSError, subprocess.CalledProcessError) as fault:
+            why = f"its environment cannot be made: {type(fault).__name__}"
+            print(f"{workload}: {name} takes no part, {why}", file=sys.stderr)
+            record([{"workload": workload, "name": name, "absent": why}], out)
+    return found
+
+
+def record(rows: Sequence[Message], out: Path | None) -> None:
+    """Lines of JSON to `out`."""
+    if out is not None:
+        with out.open("a") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
 def merged(rounds: Sequence[Message]) -> Message:
     """Medians over all runs of one contestant."""
     cpu, wall = ([second for one in rounds for second in one[name]] for name in ("cpu", "wall"))
@@ -72,13 +93,11 @@ def table(workload: str, rows: Sequence[Message], out: Path | None) -> None:
     load = os.getloadavg()[0]
     print(f"\n{workload} (load average {load:.1f} on {os.cpu_count()} cores)")
     print(f"{'':28} {'version':9} {'per CPU second':>16} {'per second':>14} {'runs':>5} {'peak MiB':>9} {'ratio':>8}")
-    best = max(row["per_cpu_second"] for row in rows if row["version"] != "product")
+    best = max((row["per_cpu_second"] for row in rows if row["version"] != "product"), default=float("nan"))
     for row in rows:
         row |= {"workload": workload, "ratio": row["per_cpu_second"] / best, "load": load}
         print(
             f"{row['name']:28} {row['version']:9} {row['per_cpu_second']:16,.1f} {row['per_second']:14,.1f} {row['runs']:5}"
             f" {row['peak_mib']:9} {row['ratio']:8.2f}"
         )
-    if out is not None:
-        with out.open("a") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+    record(rows, out)

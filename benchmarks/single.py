@@ -13,7 +13,7 @@ from collections import deque
 from pathlib import Path
 
 import numpy as np
-from side_by_side import Message, merged, peer, random_walk, table, told
+from side_by_side import Message, merged, peer, present, random_walk, table, told
 
 from app.domain.exits import ExitPolicy
 from app.domain.panel import PRICES, Panel
@@ -107,7 +107,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             data = Path(place) / "data.npz"
             np.savez(data, **random_walk(bars))
-            for work, peers in (("single", ("raptorbt",)), ("class", ("raptorbt", "backtesting"))):
+            for work, rivals in (("single", ("raptorbt",)), ("class", ("raptorbt", "backtesting"))):
+                peers = present(rivals, f"W2 {work} {bars:,} bars", wish.out)
                 figures: dict[str, list[Message]] = {}
                 for _ in range(wish.rounds):
                     messages = told([sys.executable, __file__, "--here", data, "--work", work])

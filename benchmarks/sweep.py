@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
-from side_by_side import Message, merged, peer, random_walk, table, told
+from side_by_side import Message, merged, peer, present, random_walk, table, told
 from single import panel_of
 
 PAIRS = np.array([(fast, slow) for fast in range(5, 55, 2) for slow in range(60, 460, 10)])
@@ -57,12 +57,13 @@ def main() -> None:
         np.savez(whole, pairs=PAIRS, **bars)
         np.savez(part, pairs=PAIRS[::SHARE], **bars)
         figures: dict[str, list[Message]] = {}
+        peers = present(("raptorbt", "vectorbt", "backtesting"), "W1", wish.out)
         answers: dict[str, Message] = {}
         for _ in range(wish.rounds):
             for threads in (2, 1):
                 speed, answers["product"] = told([sys.executable, __file__, "--here", whole, "--threads", str(threads)])
                 figures.setdefault(speed["name"], []).append(speed)
-            for name in ("raptorbt", "vectorbt", "backtesting"):
+            for name in peers:
                 speed, answers[name] = peer(name, "sweep", part)
                 figures.setdefault(speed["name"], []).append(speed)
     table("W1", [merged(rounds) for rounds in figures.values()], wish.out)
@@ -72,6 +73,8 @@ def main() -> None:
             count = len(answer["total_return"])
             apart = np.abs(np.array(ours["total_return"][::SHARE][:count]) - answer["total_return"]).max()
             print(f"largest difference of a return to {name}: {apart:.1e}")
+    if "vectorbt" not in answers:
+        return
     drawdowns = np.abs(np.array(ours["max_drawdown"][::SHARE]) - answers["vectorbt"]["max_drawdown"]).max()
     returns = np.abs(np.array(ours["total_return"][::SHARE]) - answers["vectorbt"]["total_return"]).max()
     if max(drawdowns, returns) > 1e-9:

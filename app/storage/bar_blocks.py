@@ -7,6 +7,7 @@ there on in the same transaction.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,10 +46,17 @@ def add(connection: Connection, bars: BarSeries) -> None:
     )
 
 
-def forget(connection: Connection, bars: BarSeries) -> None:
-    """Take away what the rows of `bars` are about to change."""
-    changed = BAR_BLOCKS.c.last >= int(bars.timestamp[0])
-    connection.execute(delete(BAR_BLOCKS).where(of(bars.symbol, bars.timeframe) & changed))
+def forget(connection: Connection, series: Sequence[BarSeries]) -> None:
+    """Take away what the rows of `series` are about to change. One question tells which have blocks that reach so far."""
+    columns = (BAR_BLOCKS.c.symbol, BAR_BLOCKS.c.timeframe)
+    reaching = BAR_BLOCKS.c.last >= min(int(bars.timestamp[0]) for bars in series)
+    wanted = BAR_BLOCKS.c.timeframe.in_({bars.timeframe for bars in series}) & reaching
+    packed = select(*columns, func.max(BAR_BLOCKS.c.last)).where(wanted).group_by(*columns)
+    newest = {(symbol, timeframe): last for symbol, timeframe, last in connection.execute(packed)}
+    for bars in series:
+        first, last = int(bars.timestamp[0]), newest.get((bars.symbol, bars.timeframe))
+        if last is not None and last >= first:
+            connection.execute(delete(BAR_BLOCKS).where(of(bars.symbol, bars.timeframe) & (BAR_BLOCKS.c.last >= first)))
 
 
 def load(connection: Connection, symbol: str, timeframe: str, *, start: int | None, end: int | None) -> list[BarSeries]:

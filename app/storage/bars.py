@@ -44,8 +44,7 @@ def save(connection: Connection, series: Mapping[str, BarSeries], *, replace: bo
     filled = [bars for bars in series.values() if len(bars)]
     if not filled:
         return
-    for bars in filled:
-        bar_blocks.forget(connection, bars)
+    bar_blocks.forget(connection, filled)
     if connection.dialect.name == "sqlite":
         _save_sqlite(connection, filled, _on_conflict(replace, "IS NOT"))
     else:

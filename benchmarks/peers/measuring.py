@@ -28,9 +28,13 @@ def measured(name: str, version: str, work: float, unit: str, run: Callable[[], 
         answer = run()
         wall.append(time.perf_counter() - started)
         cpu.append(cpu_seconds() - before)
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
-    tell({"name": name, "version": version, "work": work, "unit": unit, "cpu": cpu, "wall": wall, "peak_mib": round(peak)})
+    tell({"name": name, "version": version, "work": work, "unit": unit, "cpu": cpu, "wall": wall, "peak_mib": peak_mib()})
     return answer
+
+
+def peak_mib() -> int:
+    """Of this process, or the greatest of its children."""
+    return round(max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024)
 
 
 def tell(message: dict[str, Any]) -> None:
