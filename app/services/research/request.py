@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.domain.errors import InvalidInput
+from app.engine.costs import BORROW_RATE
 from app.services.backtests.request import SymbolNames
 
 Timeframe = Literal["1Min", "5Min", "15Min", "30Min", "1Hour", "1Day"]
@@ -27,7 +28,8 @@ class ResearchRequest(BaseModel):
     start, end: days, inclusive, of the bars' labels in UTC; end becomes the newest bar's when a run begins. warmup_bars: bars
     before start that feed the indicators and are not judged. fraction: of the
     equity put into a position. fill: next_open is honest; close fills at the bar that gave the signal, only to compare with
-    programs that do. Costs as in a backtest.
+    programs that do. Costs as in a backtest. sides: both sells short too, which the account that trades does not; borrow_rate:
+    what a short then pays, a fraction of its value a year.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +49,8 @@ class ResearchRequest(BaseModel):
     commission_per_share: Money = 0.0
     minimum_commission: Money = 0.0
     fill: Literal["next_open", "close"] = "next_open"
+    sides: Literal["long", "both"] = "long"
+    borrow_rate: float = Field(BORROW_RATE, ge=0, le=10, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _check_span(self) -> Self:
@@ -101,6 +105,12 @@ class WalkForwardRequest(ResearchRequest):
     test_bars: int = Field(126, ge=2, le=10_000_000)
     anchored: bool = False
     embargo_bars: int = Field(0, ge=0, le=1_000_000)
+
+    @model_validator(mode="after")
+    def _check_sides(self) -> Self:
+        if self.sides != "long":
+            raise ValueError("a walk-forward trades the account, which is long only: leave sides at long")
+        return self
 
 
 def parse(model: type[R], params: R | Mapping[str, Any]) -> R:
