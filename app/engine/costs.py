@@ -59,6 +59,7 @@ class CostModel:
         return max(charged, self.minimum_commission)
 
 
+BORROW_RATE = 0.03  # of the value of what is sold short, a year: a stock that is easy to borrow, and something on top
 FREE = CostModel(slippage_bps=_ZERO)
 
 

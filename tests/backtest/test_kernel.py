@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -10,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.backtest.compiled import kernel
 from app.backtest.compiled.instrument import (
     ENDINGS,
     FillRule,
     Run,
     Setup,
+    Sides,
     exits_of,
     instrument,
     run,
@@ -23,6 +24,8 @@ from app.backtest.compiled.instrument import (
     summarise,
     votes_of,
 )
+from app.backtest.compiled.kernel_terms import SUMS
+from app.backtest.compiled.kernel_votes import cross
 from app.backtest.statistics.periods import Year
 from app.domain.errors import InvalidInput
 from app.domain.exits import ExitPolicy
@@ -30,7 +33,7 @@ from app.domain.panel import Panel
 from app.engine.costs import FREE, CostModel
 from app.strategies.class_strategy import Bar, class_strategy
 from app.strategies.strategy import Values
-from tests.backtest.research_reference import reference
+from tests.backtest.research_reference import Told, reference, reference_both
 
 PLAIN = Setup(costs=FREE, fraction=1.0)
 
@@ -119,15 +122,30 @@ def setups(draw: st.DrawFn) -> Setup:
 @given(tapes(), setups())
 def test_kernel_trades_as_the_matching_rule_does(tape: tuple[Panel, np.ndarray], setup: Setup) -> None:
     panel, score = tape
-    if not len(
-        np.flatnonzero(
-            np.isfinite(panel.close[0]) & np.isfinite(panel.open[0]) & np.isfinite(panel.low[0]) & np.isfinite(panel.high[0])
-        )
-    ):
+    if is_empty(panel):
         return
+    check_equal(panel, score, setup, reference(panel, score, 0.5, setup))
+
+
+@settings(max_examples=400, deadline=None)
+@given(tapes(), setups(), st.sampled_from([0.0, 0.03, 10.0]))
+def test_both_sides_trade_as_the_matching_rule_does(tape: tuple[Panel, np.ndarray], setup: Setup, borrow_rate: float) -> None:
+    panel, score = tape
+    if is_empty(panel):
+        return
+    setup = replace(setup, sides=Sides.BOTH, borrow_rate=borrow_rate)
+    check_equal(panel, score, setup, reference_both(panel, score, 0.5, setup, instrument(panel).year.periods))
+
+
+def is_empty(panel: Panel) -> bool:
+    prices = np.stack([panel.close[0], panel.open[0], panel.low[0], panel.high[0]])
+    return not np.isfinite(prices).all(axis=0).any()
+
+
+def check_equal(panel: Panel, score: np.ndarray, setup: Setup, expected: Told) -> None:
+    """A run against the reference: trades, curve and figures."""
     market = instrument(panel)
     found = run(market, votes_of(market, score, 0.5), setup)
-    expected = reference(panel, score, 0.5, setup)
 
     log = found.trades
     assert [
@@ -170,6 +188,52 @@ def test_protective_legs(bars: list[tuple[float, ...]], ending: str, exit_bar: i
     setup = Setup(costs=FREE, stop_loss_fraction=0.05, take_profit_fraction=0.10)
     [found] = trips(runs(panel_of(bars), [1.0] + [0.0] * (len(bars) - 1), setup))  # type: ignore[arg-type]
     assert found == pytest.approx((1, exit_bar, ending, 100.0, price), nan_ok=True)
+
+
+BOTH = replace(PLAIN, sides=Sides.BOTH, borrow_rate=0.0)
+
+
+@pytest.mark.parametrize(
+    ("bar", "ending", "price"),
+    [
+        ((100, 106, 100, 103), "stop_loss", 105.0),
+        ((107, 108, 106, 107), "stop_loss", 107.0),  # a gap above the stop
+        ((99, 99, 89, 98), "take_profit", 90.0),
+        ((88, 89, 87, 88), "take_profit", 88.0),  # a gap below the target
+        ((100, 106, 89, 98), "stop_loss", 105.0),  # both touched: the stop first
+        ((89, 106, 89, 98), "take_profit", 89.0),  # unless it opens beyond the target
+    ],
+)  # fmt: skip
+def test_protective_legs_of_a_short_are_the_mirror(bar: tuple[float, ...], ending: str, price: float) -> None:
+    setup = replace(BOTH, stop_loss_fraction=0.05, take_profit_fraction=0.10)
+    found = runs(panel_of([(100, 100, 100, 100)] * 2 + [bar]), [-1.0, 0.0, 0.0], setup)  # type: ignore[list-item]
+    assert trips(found) == [(1, 2, ending, 100.0, price)]
+    assert found.trades.quantity.tolist() == [-1_000.0]
+    assert found.figures.total_return == pytest.approx(1.0 - price / 100.0)
+
+
+def test_a_vote_against_a_holding_turns_it_in_one_place() -> None:
+    found = runs(flat(100.0, 100.0, 110.0, 110.0, 99.0, 99.0), [1.0, -1.0, 0.0, 1.0, 0.0, 0.0], BOTH)
+    assert trips(found)[:2] == [(1, 2, "signal", 100.0, 110.0), (2, 4, "signal", 110.0, 99.0)]
+    # 1,000 units bought at 100 and sold at 110; as the turn was decided at 100, 1,000 are sold short at 110, bought back at 99.
+    assert found.trades.quantity[:2].tolist() == [1_000.0, -1_000.0]
+    assert found.equity.tolist() == pytest.approx([100_000.0, 100_000.0, 110_000.0, 110_000.0, 121_000.0, 121_000.0])
+
+
+def test_a_short_pays_for_what_it_borrows_bar_by_bar() -> None:
+    panel = flat(100.0, 100.0, 50.0, 50.0)
+    rate, year = 5.0, instrument(panel).year.periods
+    found = runs(panel, [-1.0, 0.0, 0.0, 0.0], replace(BOTH, borrow_rate=rate))
+    owed = 1_000.0 * rate / year * np.cumsum([100.0, 50.0, 50.0])
+    assert found.equity[1:] == pytest.approx(np.array([100_000.0, 150_000.0, 150_000.0]) - owed)
+    assert runs(panel, [-1.0, 0.0, 0.0, 0.0], replace(PLAIN, borrow_rate=rate)).figures.trades == 0  # long only
+
+
+def test_a_short_that_uses_up_the_equity_is_the_end() -> None:
+    found = runs(flat(100.0, 100.0, 250.0, 100.0, 100.0), [-1.0, 0.0, 1.0, 1.0, -1.0], BOTH)
+    assert trips(found) == [(1, 2, "ruin", 100.0, 250.0)]
+    assert found.equity.tolist() == [100_000.0, 100_000.0, -50_000.0, -50_000.0, -50_000.0]
+    assert found.figures.total_return == -1.5
 
 
 def test_fill_rules_differ_by_the_bar_and_the_price() -> None:
@@ -225,12 +289,12 @@ def test_cross_votes_are_those_of_the_strategies() -> None:
         fast[:3], slow[:5] = np.nan, np.nan
         votes = np.full(208, 9, dtype=np.int8)
         for start in range(0, 201, 50):
-            kernel.cross(fast, slow, start, min(start + 50, 201), votes)
+            cross(fast, slow, start, min(start + 50, 201), votes)
         assert votes[:201].tolist() == np.nan_to_num(crosses(fast, slow)).tolist()
 
 
 def test_figures_of_a_constant_gain_have_no_rounding_for_risk() -> None:
-    sums = np.zeros((1, kernel.SUMS))
+    sums = np.zeros((1, SUMS))
     sums[0, :5] = 1.0, 10 * 0.01, 10 * 0.01**2, 10 * 0.01**3, 10 * 0.01**4
     figures = summarise(sums, 10, Year(periods=252.0, text=""), 1.0)
     assert (figures["deviation"][0], figures["sharpe_ratio"][0], figures["kurtosis"][0]) == (0.0, 0.0, 3.0)
@@ -240,7 +304,7 @@ def test_figures_of_a_constant_gain_have_no_rounding_for_risk() -> None:
     "fault",
     [
         {"fraction": 0.0}, {"fraction": math.nan}, {"capital": -1.0}, {"stop_loss_fraction": 1.0}, {"collar_fraction": -0.1},
-        {"quantity_step": math.inf}, {"fill": FillRule.CLOSE, "collar_fraction": 0.01},
+        {"quantity_step": math.inf}, {"borrow_rate": math.nan}, {"fill": FillRule.CLOSE, "collar_fraction": 0.01},
     ],
 )  # fmt: skip
 def test_a_setup_that_makes_no_sense_is_refused(fault: dict[str, float]) -> None:

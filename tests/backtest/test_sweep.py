@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
 
-from app.backtest.compiled.instrument import FillRule, Setup, instrument, run, simulate, votes_of
+from app.backtest.compiled.instrument import FillRule, Setup, Sides, instrument, run, simulate, votes_of
 from app.backtest.compiled.sweep import Sweep, sweep
 from app.domain.bar import Floats
 from app.domain.errors import InvalidInput
@@ -79,6 +80,18 @@ def test_a_sweep_is_the_kernel_set_by_set(name: str, threads: int, line_bytes: i
         np.testing.assert_array_equal(found.figures[field], [getattr(one, field) for one in expected], err_msg=field)
     np.testing.assert_array_equal(found.marked, marked)
     assert list(found.values) == chosen
+
+
+@pytest.mark.parametrize("name", ["sma_cross", "rsi"])
+def test_a_sweep_of_both_sides_is_the_kernel_set_by_set(name: str) -> None:
+    panel, strategy, setup = market(), CATALOG[name], Setup(sides=Sides.BOTH, stop_loss_fraction=0.03)
+    chosen, marks = sets(strategy, GRIDS[name]), np.array([0, 96, 500, 899])
+    found = sweep(strategy, panel, chosen, setup, marks=marks)
+    expected, marked = one_by_one(strategy, panel, chosen, setup, marks)
+    np.testing.assert_array_equal(found.figures["total_return"], [one.total_return for one in expected])
+    np.testing.assert_array_equal(found.marked, marked)
+    long = sweep(strategy, panel, chosen, replace(setup, sides=Sides.LONG))
+    assert (found.figures["trades"] > long.figures["trades"]).all()
 
 
 @pytest.mark.parametrize("strategy", [one for one in CATALOG.values() if isinstance(one, Crossing)], ids=lambda one: one.name)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from app.backtest.compiled.evaluation import Figures, _evaluated, evaluate, figures, observed
-from app.domain.errors import InvalidInput
+from app.domain.errors import InvalidInput, NotFound
 from app.domain.panel import align
 from app.domain.research import RunState
 from app.domain.trial import data_set
@@ -89,6 +89,19 @@ def test_a_sweep_tries_each_set_once_and_chooses_on_bars_it_did_not_see(service)
     assert service.results(only_best=True) == rows[:1]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_sweep_with_shorts_says_so_in_its_result_and_its_verdict(service):
+    run = service.work(service.start("sweep", SWEEP | {"sides": "both", "borrow_rate": 0.05}))
+    assert "short" in run.result["assumptions"]["sides"] and "5.00%" in run.result["assumptions"]["sides"]
+    assert run.result["verdict"]["sides"] == run.result["assumptions"]["sides"]
+    with pytest.raises(NotFound):  # no gate opens for an account that is long only
+        service.database.verdict_of(run.run_id)
+    long = service.work(service.start("sweep", SWEEP))
+    assert long.result["assumptions"]["sides"] == "long only"
+    trials = service.database.trials_of(service.database.verdict_of(long.run_id).judged.dataset, "sma_cross")
+    assert {(trial.setup.get("sides"), trial.setup.get("borrow_rate")) for trial in trials} <= {(None, None), ("both", 0.05)}
+
+
 def test_the_same_sweep_counts_no_trial_again(service):
     service.work(service.start("sweep", SWEEP))
     again = service.work(service.start("sweep", SWEEP))
@@ -110,13 +123,14 @@ def test_spans_that_follow_each_other_share_no_bar_and_leave_none_out():
     assert [span.start for span in spans[1:]] == [span.stop for span in spans[:-1]]
 
 
+@pytest.mark.parametrize("sides", ["long", "both"])
 @pytest.mark.parametrize("name", ["sma_cross", "rsi", "weighted_ensemble", "donchian_breakout"])
-def test_a_sweep_of_one_symbol_is_its_sets_one_by_one(name):
+def test_a_sweep_of_one_symbol_is_its_sets_one_by_one(name, sides):
     strategy, panel = find(name), align({"AAA": BARS["AAA"]})
     varied = {parameter.name: [parameter.default] for parameter in strategy.parameters}
     first = strategy.parameters[0]
     varied[first.name] = [first.default, first.default + 1 if first.is_whole else 0.9]
-    sets, setup = grid_sets(strategy, varied, {}), setup_of(SweepRequest(**SWEEP))
+    sets, setup = grid_sets(strategy, varied, {}), setup_of(SweepRequest(**SWEEP, sides=sides))
     quick = evaluate(strategy, panel, sets, setup, start=0, stop=500, threads=2)
     returns, trades, wins = _evaluated(strategy, panel, sets, setup, 0, observed(panel, 0, 500))
     assert np.array_equal(quick.returns, returns)
@@ -140,6 +154,8 @@ def test_a_sweep_of_one_symbol_is_its_sets_one_by_one(name):
         ({"strategy": "confirmed_forecast", "grid": {"fast": [5]}}, "asks the models"),
         ({"strategy": "sma_crss"}, "did you mean sma_cross"),
         ({"slippage_bps": float("nan")}, "slippage_bps"),
+        ({"sides": "short"}, "sides"),
+        ({"borrow_rate": -0.1}, "borrow_rate"),
         ({"colour": 1}, "colour"),
     ],
 )

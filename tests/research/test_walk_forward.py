@@ -234,6 +234,7 @@ def _second(session):
     [
         ({"strategy": "ensemble"}, "leave grid and values out"),
         ({"fill": "close"}, "next open"),
+        ({"sides": "both"}, "long only"),
         ({"train_bars": 2000}, "too few"),
         ({"grid": {"fast": [-1]}}, "is not among"),
     ],

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.backtest.compiled.evaluation import evaluate
-from app.backtest.compiled.instrument import Setup
+from app.backtest.compiled.instrument import Setup, Sides
 from app.domain.verdict import Level
 from app.engine.costs import CostModel
 from app.services.verdicts import sweep_verdict
@@ -58,6 +58,14 @@ def test_trades_are_told_bar_by_bar(panel):
     assert len(stays) == sweep_result(RULE, panel, SETS[:1], SETS[0], SETUP).trades
     assert all(0 <= stay.entered <= stay.left < len(panel) and stay.weight == SETUP.fraction for stay in stays)
     assert all(first.left <= second.entered for first, second in pairwise(stays))
+
+
+def test_a_short_weighs_below_zero_among_the_trades(panel):
+    both = replace(SETUP, sides=Sides.BOTH)
+    stays = stays_of(RULE, panel, SETS[0], both)
+    assert {stay.weight for stay in stays} == {SETUP.fraction, -SETUP.fraction}
+    assert all(first.left <= second.entered for first, second in pairwise(stays))
+    assert sweep_result(RULE, panel, SETS[:1], SETS[0], both).trades == len(stays)
 
 
 def test_bars_before_the_start_only_feed_the_columns(panel):

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from app.backtest.compiled.instrument import FillRule, Instrument, Setup, exits_of, instrument, votes_of
-from app.backtest.compiled.kernel import Terms, walk
+from app.backtest.compiled.kernel import walk
+from app.backtest.compiled.kernel_terms import Terms
 from app.backtest.compiled.sweep import Watched, sweep
 from app.backtest.statistics.periods import Year, day_ends, year_of
 from app.domain.bar import DAILY, Floats
@@ -133,15 +134,19 @@ def _evaluated(
     returns = np.empty((len(sets), len(marks)))
     trades, wins = np.zeros(len(sets), dtype=np.int64), np.zeros(len(sets), dtype=np.int64)
     exits = exits_of(strategy.exits)
-    terms = setup.terms()._replace(
-        capital=setup.capital / len(panel.symbols), stop=exits["stop_loss_fraction"], target=exits["take_profit_fraction"]
-    )
     tapes = [_tape(seen, symbol, start - first, marks - first) for symbol in range(len(panel.symbols))]
+    part = replace(
+        setup,
+        capital=setup.capital / len(panel.symbols),
+        stop_loss_fraction=exits["stop_loss_fraction"],
+        take_profit_fraction=exits["take_profit_fraction"],
+    )
+    terms = [part.terms(1.0 if tape.market is None else tape.market.year.periods) for tape in tapes]
     for number, (values, columns) in enumerate(_columns(strategy, seen, sets)):
         score, threshold = strategy.score(columns, values), strategy.threshold(values)
         equity = np.zeros(len(marks) + 1)
         for symbol, tape in enumerate(tapes):
-            marked, closed, won = _walk(tape, score[symbol], threshold, terms)
+            marked, closed, won = _walk(tape, score[symbol], threshold, terms[symbol])
             equity += marked
             trades[number] += closed
             wins[number] += won

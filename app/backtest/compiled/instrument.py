@@ -14,19 +14,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from app.backtest.compiled import kernel
-from app.backtest.compiled.kernel import Bars, Integers, Sums, Terms, Votes
+from app.backtest.compiled import kernel, kernel_terms, kernel_votes
+from app.backtest.compiled.kernel_terms import Bars, Integers, Sums, Terms, Votes
 from app.backtest.statistics.periods import Year, year_of
 from app.domain.bar import Floats, Seconds
 from app.domain.errors import InvalidInput
 from app.domain.exits import ExitPolicy
 from app.domain.panel import PRICES, Panel
-from app.engine.costs import CostModel
+from app.engine.costs import BORROW_RATE, CostModel
 from app.strategies.columns import Bars as Columns
 from app.strategies.lines import Crossing
 from app.strategies.strategy import Strategy, Values, evaluated
 
-ENDINGS = {kernel.OPEN_END: "open", kernel.SIGNAL: "signal", kernel.STOP: "stop_loss", kernel.TARGET: "take_profit"}
+ENDINGS = {
+    kernel_terms.OPEN_END: "open",
+    kernel_terms.SIGNAL: "signal",
+    kernel_terms.STOP: "stop_loss",
+    kernel_terms.TARGET: "take_profit",
+    kernel_terms.RUIN: "ruin",
+}
 _BPS = 1e-4
 _LINED = 15_000  # bars: their lines stay in the cache, and in memory that is not fresh each time
 _EVERY_BAR = np.empty(0, dtype=np.int64)
@@ -48,13 +54,20 @@ class FillRule(StrEnum):
         return "filled at the open of the bar after the signal"
 
 
+class Sides(StrEnum):
+    """long: a vote of -1 sells what is held. both: it goes short too, or turns a long holding into a short one."""
+
+    LONG = "long"
+    BOTH = "both"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """Everything but the votes that changes a result.
 
     capital: account currency. fraction: of the equity in a holding, above 0 to 1. stop_loss_fraction, take_profit_fraction: of
     the entry price, 0.0: none. collar_fraction: how far above the close of its signal a limit entry may pay, 0.0: a market
-    entry. quantity_step: 0.0: any fraction of a unit.
+    entry. quantity_step: 0.0: any fraction of a unit. borrow_rate: what a short pays, of its value a year, bar by bar.
     """
 
     costs: CostModel = _USUAL_COSTS
@@ -65,6 +78,8 @@ class Setup:
     take_profit_fraction: float = 0.0
     collar_fraction: float = 0.0
     quantity_step: float = 0.0
+    sides: Sides = Sides.LONG
+    borrow_rate: float = BORROW_RATE
 
     def __post_init__(self) -> None:
         faults = [
@@ -76,6 +91,7 @@ class Setup:
                 ("take_profit_fraction", self.take_profit_fraction, 0.0 <= self.take_profit_fraction < math.inf, "at least 0"),
                 ("collar_fraction", self.collar_fraction, 0.0 <= self.collar_fraction < 1.0, "at least 0 and below 1"),
                 ("quantity_step", self.quantity_step, 0.0 <= self.quantity_step < math.inf, "at least 0"),
+                ("borrow_rate", self.borrow_rate, 0.0 <= self.borrow_rate <= 10.0, "between 0 and 10"),
             )
             if not sound  # NaN lands here too
         ]
@@ -84,8 +100,8 @@ class Setup:
         if faults:
             raise InvalidInput("; ".join(faults), faults=faults)
 
-    def terms(self) -> Terms:
-        """The same for the kernel."""
+    def terms(self, bars_a_year: float) -> Terms:
+        """The same for the kernel, on bars of which so many make a year."""
         costs = self.costs
         return Terms(
             capital=float(self.capital),
@@ -100,12 +116,27 @@ class Setup:
             per_share=float(costs.commission_per_share),
             minimum=float(costs.minimum_commission),
             at_close=self.fill is FillRule.CLOSE,
+            is_both=self.sides is Sides.BOTH,
+            borrow=float(self.borrow_rate) / bars_a_year,
+        )
+
+    @property
+    def assumption(self) -> str:
+        """What a result has to say of the sides it trades."""
+        if self.sides is Sides.LONG:
+            return "long only"
+        return (
+            f"long and short: units can always be borrowed, at {self.borrow_rate:.2%} of their value a year; the account that"
+            " trades paper or money is long only"
         )
 
     def named(self) -> dict[str, Any]:
         """The same as plain JSON values, for `Trial.setup`."""
         costs = {name: float(value) for name, value in asdict(self.costs).items()}
-        return asdict(self) | {"engine": "kernel", "costs": costs, "fill": self.fill.value}
+        told = asdict(self) | {"engine": "kernel", "costs": costs, "fill": self.fill.value, "sides": self.sides.value}
+        if self.sides is Sides.LONG:  # as before there were shorts: a trial that was counted is known again
+            del told["sides"], told["borrow_rate"]
+        return told
 
 
 def exits_of(policy: ExitPolicy) -> dict[str, float]:
@@ -185,7 +216,7 @@ def _crossings(strategy: Crossing, market: Instrument, values: Values) -> Votes:
         begin, stop = max(0, start - before), min(start + step, bars)
         part = Columns(columns.timestamp[begin:stop], *(column[begin:stop] for column in columns[1:]))
         first, second = (line.compute(part) for line in strategy.lines(values))
-        kernel.cross(first, second, start - begin, stop - begin, votes[begin:])
+        kernel_votes.cross(first, second, start - begin, stop - begin, votes[begin:])
     return votes
 
 
@@ -199,7 +230,7 @@ def votes_of(market: Instrument, score: Floats, threshold: float) -> Votes:
     if not threshold > 0.0:
         raise InvalidInput(f"a threshold must be above 0, got {threshold}")
     votes = np.zeros(market.padded, dtype=np.int8)
-    kernel.vote(np.ascontiguousarray(score[market.place], dtype=np.float64), threshold, votes)
+    kernel_votes.vote(np.ascontiguousarray(score[market.place], dtype=np.float64), threshold, votes)
     return votes
 
 
@@ -229,7 +260,7 @@ class Figures:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeLog:
     """Trades in order, arrays of shape (n_trades,); bars by their index in the panel. exit_bar: -1 while open. ending: key of
-    `ENDINGS`. profit: after costs, currency, of an open trade at the last close."""
+    `ENDINGS`. quantity: below zero for a short. profit: after costs, currency, of an open trade at the last close."""
 
     signal_bar: Integers
     entry_bar: Integers
@@ -257,9 +288,9 @@ def run(market: Instrument, votes: Votes, setup: Setup, *, curve: bool = True) -
     """One run with its trades. votes: of `votes_of`."""
     bars = len(market.place)
     marked = np.empty(bars if curve else 0)
-    room = int(np.count_nonzero(votes > 0))
+    room = int(np.count_nonzero(votes > 0 if setup.sides is Sides.LONG else votes))
     spots, amounts = np.empty((room, 4), dtype=np.int64), np.empty((room, 4))
-    sums = kernel.walk(market.bars, votes, setup.terms(), _EVERY_BAR, marked, spots, amounts)
+    sums = kernel.walk(market.bars, votes, setup.terms(market.year.periods), _EVERY_BAR, marked, spots, amounts)
     logged = int(sums.logged)
     columns = summarise(np.array([sums]), bars, market.year, setup.capital)
     figures = Figures(**{name: column[0].item() for name, column in columns.items()})

@@ -22,7 +22,7 @@ import numpy as np
 
 from app.backtest.compiled import kernel
 from app.backtest.compiled.instrument import Instrument, Setup, as_columns, instrument, summarise, votes_of
-from app.backtest.compiled.kernel import Integers, Terms, Votes
+from app.backtest.compiled.kernel_terms import SUMS, Integers, Terms, Votes
 from app.backtest.statistics.periods import Year
 from app.domain.bar import Floats
 from app.domain.errors import InvalidInput
@@ -134,7 +134,9 @@ def sweep(
         raise InvalidInput("there is no parameter set to try")
     market = instrument(panel)
     at = np.searchsorted(market.place, marks, side="right") - 1
-    job = _Job(market, setup.terms(), at[at >= 0], np.empty((len(sets), kernel.SUMS)), np.empty((len(sets), len(marks))))
+    job = _Job(
+        market, setup.terms(market.year.periods), at[at >= 0], np.empty((len(sets), SUMS)), np.empty((len(sets), len(marks)))
+    )
     job.marked[:, at < 0] = setup.capital
     with ThreadPoolExecutor(threads) as pool:
         crew = _Crew(pool, threads, lambda done: progress(done, len(sets), strategy.name))
@@ -234,7 +236,7 @@ def _draw(line: Line, bars: Bars, slot: Floats) -> None:
 
 def _cross_some(job: _Job, lines: Floats, slots: Integers, chosen: Integers, rooms: SimpleQueue[Votes]) -> None:
     votes = rooms.get()  # written anew up to the last bar, and zero behind it
-    sums, marked = np.empty((len(chosen), kernel.SUMS)), np.empty((len(chosen), len(job.marks)))
+    sums, marked = np.empty((len(chosen), SUMS)), np.empty((len(chosen), len(job.marks)))
     kernel.cross_all(lines, slots, job.market.bars, job.terms, votes, job.marks, marked, _NO_SPOTS, _NO_AMOUNTS, sums)
     rooms.put(votes)
     _keep(job, chosen, sums, marked)
@@ -258,7 +260,7 @@ def _scored(strategy: Strategy, panel: Panel, sets: Sequence[Values], job: _Job)
 
 
 def _score_some(strategy: Strategy, shared: _Shared, sets: Sequence[Values], chosen: Integers, job: _Job) -> None:
-    sums, marked = np.empty((len(sets), kernel.SUMS)), np.empty((len(sets), len(job.marks)))
+    sums, marked = np.empty((len(sets), SUMS)), np.empty((len(sets), len(job.marks)))
     for i, values in enumerate(sets):
         score = strategy.score(shared.columns(values), values)
         votes = votes_of(job.market, score[0], strategy.threshold(values))

@@ -21,7 +21,7 @@ _COUNTABLE = 10
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stay:
     """A holding in the market. symbol: row of the prices. entered, left: bar indices, entered <= left. weight: the share of
-    equity it was worth."""
+    equity it was worth, below zero for a short."""
 
     symbol: int
     entered: int
@@ -67,7 +67,7 @@ def random_entry_test(
             raise InvalidInput("holdings of a symbol must not overlap, nor end before they begin")
         own += float(weight @ (path[begin + length] - path[begin]))
         drawn += _placed(path, length, weight, generator, draws)
-    cost = math.log1p(-round_trip_cost) * sum(stay.weight for stay in stays)
+    cost = math.log1p(-round_trip_cost) * sum(abs(stay.weight) for stay in stays)
     return RandomEntry(
         probability=_tail(own, drawn), own=own + cost, median=float(np.median(drawn)) + cost, draws=draws, stays=len(stays)
     )

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from app.backtest.compiled.evaluation import Evaluation, Figures, figures
-from app.backtest.compiled.instrument import FillRule, Setup
+from app.backtest.compiled.instrument import FillRule, Setup, Sides
 from app.domain.bar import BarSeries
 from app.domain.errors import InvalidInput
 from app.domain.panel import Panel, align
@@ -161,7 +161,14 @@ def setup_of(request: ResearchRequest) -> Setup:
         commission_per_share=Decimal(str(request.commission_per_share)),
         minimum_commission=Decimal(str(request.minimum_commission)),
     )
-    return Setup(costs=costs, fill=FillRule(request.fill), capital=request.capital, fraction=request.fraction)
+    return Setup(
+        costs=costs,
+        fill=FillRule(request.fill),
+        capital=request.capital,
+        fraction=request.fraction,
+        sides=Sides(request.sides),
+        borrow_rate=request.borrow_rate,
+    )
 
 
 def grid_sets(strategy: Strategy, grid: Mapping[str, Sequence[float]], fixed: Mapping[str, float]) -> list[dict[str, float]]:

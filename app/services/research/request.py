@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from app.domain.errors import InvalidInput
+from app.engine.costs import BORROW_RATE
 from app.services.backtests.request import SymbolNames
 
 Timeframe = Literal["1Min", "5Min", "15Min", "30Min", "1Hour", "1Day"]
@@ -52,7 +53,8 @@ class ResearchRequest(BaseModel):
     start, end: days, inclusive, of the bars' labels in UTC; end becomes the newest bar's when a run begins. warmup_bars: bars
     before start that feed the indicators and are not judged. fraction: of the
     equity put into a position. fill: next_open is honest; close fills at the bar that gave the signal, only to compare with
-    programs that do. Costs as in a backtest.
+    programs that do. Costs as in a backtest. sides: both sells short too, which the account that trades does not; borrow_rate:
+    what a short then pays, a fraction of its value a year.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,6 +74,8 @@ class ResearchRequest(BaseModel):
     commission_per_share: Money = 0.0
     minimum_commission: Money = 0.0
     fill: Literal["next_open", "close"] = "next_open"
+    sides: Literal["long", "both"] = "long"
+    borrow_rate: float = Field(BORROW_RATE, ge=0, le=10, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _check_span(self) -> Self:
@@ -144,6 +148,12 @@ class WalkForwardRequest(ResearchRequest):
             raise ValueError(
                 f"{comb(self.groups, self.tested)} splits are too many, at most {MOST_SPLITS}: choose fewer groups"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_sides(self) -> Self:
+        if self.sides != "long":
+            raise ValueError("a walk-forward trades the account, which is long only: leave sides at long")
         return self
 
 

@@ -99,8 +99,9 @@ class SweepJob:
             progress=progress,
         )
         judged = judge.judge(result)
-        judge.keep(judged, run_id)
-        return verdict_fields(judged)
+        if self._asked.sides == "long":  # with shorts it is no verdict on what the account would trade: it opens no gate
+            judge.keep(judged, run_id)
+        return verdict_fields(judged) | {"sides": setup_of(self._asked).assumption}
 
 
 def assumptions(request: ResearchRequest) -> dict[str, Any]:
@@ -108,6 +109,7 @@ def assumptions(request: ResearchRequest) -> dict[str, Any]:
     return {
         "account": "each symbol by itself with an equal part of the capital, not rebalanced; parts of shares; no risk rules",
         "fills": FillRule(request.fill).assumption,
+        "sides": setup_of(request).assumption,
         "fraction_of_equity": request.fraction,
         "slippage_bps": request.slippage_bps,
         "commission_bps": request.commission_bps,

@@ -89,13 +89,16 @@ def stays_of(strategy: Strategy, panel: Panel, values: Values, setup: Setup, *, 
         votes[: int(np.searchsorted(market.place, start))] = 0
         log = run(market, votes, terms, curve=False).trades
         closed = log.exit_bar >= 0
-        pairs = zip(log.entry_bar[closed].tolist(), log.exit_bar[closed].tolist(), strict=True)
-        stays += [Stay(symbol=row, entered=entered - start, left=left - start, weight=weight) for entered, left in pairs]
+        sides = np.sign(log.quantity[closed]).tolist()
+        trips = zip(log.entry_bar[closed].tolist(), log.exit_bar[closed].tolist(), sides, strict=True)
+        stays += [
+            Stay(symbol=row, entered=entered - start, left=left - start, weight=weight * side) for entered, left, side in trips
+        ]
     return stays
 
 
 def _round_trip_cost(setup: Setup) -> float:
-    terms = setup.terms()
+    terms = setup.terms(1.0)
     return 2.0 * (terms.slippage + terms.commission)
 
 
