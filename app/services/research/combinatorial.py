@@ -29,7 +29,8 @@ from app.services.research.request import WalkForwardRequest, parse
 from app.services.research.retrained_models import Answers, WalkForward, split_forecasts
 from app.services.research.runs import Job, Plain, Progress
 from app.services.research.split_paths import Groups, sharpe_of, told_paths, traded
-from app.services.research.walk_forward import KIND, Windows, open_job
+from app.services.research.walk_forward import KIND, open_job
+from app.services.research.windows import Windows
 from app.strategies.catalog import MODEL_DRIVEN
 
 _BATCH = 500  # sets whose returns are held at a time
