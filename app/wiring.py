@@ -52,7 +52,7 @@ from app.services.research.combinatorial import walk_forward_job
 from app.services.research.runs import Job, ResearchService
 from app.services.research.search import OptimizeJob
 from app.services.research.sweep import SweepJob
-from app.services.research.walk_forward import Windows
+from app.services.research.windows import Windows
 from app.services.risk_manager import RiskManager
 from app.services.strategies.check_gate import CheckedContents
 from app.services.strategies.check_service import CheckService

@@ -36,6 +36,10 @@ def print_paths(result: Mapping[str, Any]) -> None:
         f"nine in ten; {spread['below_zero']:.0%} of the paths lie below zero.",
         soft_wrap=True,
     )
+    seen = [(row["sharpe_in_sample"], row["sharpe_out_of_sample"]) for row in found["splits"] if "values" in row]
+    if seen:
+        inside, outside = np.mean(seen, axis=0)
+        out.print(f"Mean Sharpe ratio of the splits: {inside:.2f} where they chose, {outside:.2f} where they are judged.")
     judged = found["overfitting"]
     if judged is not None:
         out.print(

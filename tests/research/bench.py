@@ -22,7 +22,7 @@ from app.services.research.combinatorial import walk_forward_job
 from app.services.research.runs import ResearchService
 from app.services.research.search import OptimizeJob
 from app.services.research.sweep import SweepJob
-from app.services.research.walk_forward import Windows
+from app.services.research.windows import Windows
 from app.services.verdicts.trial_ledger import TrialLedger
 from app.services.verdicts.verdict_service import VerdictService
 from app.storage.database import Database

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from app.commands.paths import histogram
 
 from app.backtest.compiled.evaluation import evaluate
-from app.backtest.statistics.overfitting import overfitting_of_choices
+from app.backtest.statistics.overfitting import overfitting_of_choices, sharpe_of_groups
+from app.commands.research_paths import histogram
 from app.domain.errors import InvalidInput
 from app.domain.panel import align
 from app.domain.research import RunState
@@ -82,6 +82,8 @@ def test_each_split_chooses_on_the_groups_it_is_not_judged_on(service):
         assert row["sharpe_in_sample"] == pytest.approx(ratios.max(), rel=1e-9)
         unseen = [evaluate(strategy, PANEL, sets, setup, start=at[g], stop=at[g + 1]).returns for g in row["groups"]]
         judged = ratios_of(np.concatenate(unseen, axis=1))
+        own = judged[int(np.argmax(ratios))] * np.sqrt(252)
+        assert row["sharpe_out_of_sample"] == pytest.approx(own, rel=1e-9)
         ranks.append(((judged < judged[int(np.argmax(ratios))]).sum() + 1) / (len(sets) + 1))
     assert told["overfitting"]["probability"] == pytest.approx(np.mean(np.array(ranks) <= 0.5))
     ratios = [row["sharpe_ratio"] for row in told["paths"]]
@@ -107,9 +109,11 @@ def test_what_a_split_is_judged_on_changes_nothing_in_its_choice(service):
     after = service.work(service.start("walk_forward", ASKED)).result["combinatorial"]["splits"]
     kept = [2 in row["groups"] for row in before]
     assert sum(kept) == 4
-    assert [row for row, judged in zip(before, kept, strict=True) if judged] == [
-        row for row, judged in zip(after, kept, strict=True) if judged
-    ]
+
+    def chosen(rows):
+        return [(row["values"], row["sharpe_in_sample"]) for row, judged in zip(rows, kept, strict=True) if judged]
+
+    assert chosen(before) == chosen(after)
     assert before != after
 
 
@@ -198,13 +202,15 @@ def test_choices_are_ranked_among_all_sets_where_they_are_judged():
     joined = [np.concatenate([returns[group] for group in groups]) for groups in tested]
     ratios = [part.mean(axis=0) / part.std(axis=0, ddof=1) for part in joined]
     best, worst = [int(np.argmax(one)) for one in ratios], [int(np.argmin(one)) for one in ratios]
-    assert overfitting_of_choices(counts, sums, squares, tested, best).probability == 0.0
-    assert overfitting_of_choices(counts, sums, squares, tested, worst).probability == 1.0
-    found = overfitting_of_choices(counts, sums, squares, tested, [2] * 6)
+    unseen = sharpe_of_groups(counts, sums, squares, tested)
+    assert unseen == pytest.approx(np.array(ratios), rel=1e-9)
+    assert overfitting_of_choices(unseen, best).probability == 0.0
+    assert overfitting_of_choices(unseen, worst).probability == 1.0
+    found = overfitting_of_choices(unseen, [2] * 6)
     assert found.loss == np.mean([one[2] <= 0.0 for one in ratios])
     assert found.probability == np.mean([((one < one[2]).sum() + 1) / 7 <= 0.5 for one in ratios])
     with pytest.raises(InvalidInput, match="two sets"):
-        overfitting_of_choices(counts, sums[:, :1], squares[:, :1], tested, [0] * 6)
+        overfitting_of_choices(unseen[:, :1], [0] * 6)
 
 
 def test_the_picture_holds_every_path():

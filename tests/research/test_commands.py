@@ -85,6 +85,7 @@ def test_a_walk_forward_over_combinatorial_splits_prints_its_paths(trader):
     assert told.exit_code == 0, told.output
     assert "6 splits of 4 groups, 2 tested, make 3 paths" in told.output
     assert "Probability of overfitting" in told.output
+    assert "Mean Sharpe ratio of the splits" in told.output
     assert "4 configurations have been tried" in told.output
     refused = trader("walk-forward", "sma_cross", *grid, "--splits", "combinatorial", "--groups", "2", "--tested", "2")
     assert "leave some to choose on" in str(refused.exception)

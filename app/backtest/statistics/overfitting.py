@@ -159,20 +159,20 @@ def probability_of_overfitting(returns: Floats, *, blocks: int = 16) -> Overfitt
     return Overfitting(probability=worse / splits, loss=losses / splits, splits=splits)
 
 
-def overfitting_of_choices(
-    counts: Integers, sums: Floats, squares: Floats, tested: Sequence[Sequence[int]], chosen: Sequence[int]
-) -> Overfitting:
-    """The same of choices that were made on other data than the groups they are judged on.
+def sharpe_of_groups(counts: Integers, sums: Floats, squares: Floats, tested: Sequence[Sequence[int]]) -> Floats:
+    """Sharpe ratio of every set over each choice of groups, shape (n_choices, n_sets).
 
     counts: observations of each group, shape (n_groups,). sums, squares: of the returns and of their squares in each group,
-    shape (n_groups, n_sets). tested: the groups that judge each choice. chosen: the set chosen. Raises InvalidInput for less
-    than two sets and for groups of less than two observations."""
-    if sums.shape[1] < 2 or int(counts.min()) < 2:
-        raise InvalidInput("overfitting needs two sets to choose from and two observations in each group")
-    unseen = np.stack([
-        _sharpe(sums[groups].sum(axis=0), squares[groups].sum(axis=0), int(counts[groups].sum()))
-        for groups in (list(one) for one in tested)
-    ])  # fmt: skip
+    shape (n_groups, n_sets). tested: the groups of each choice, together two observations at least."""
+    parts = [list(groups) for groups in tested]
+    return np.stack([_sharpe(sums[one].sum(axis=0), squares[one].sum(axis=0), int(counts[one].sum())) for one in parts])
+
+
+def overfitting_of_choices(unseen: Floats, chosen: Sequence[int]) -> Overfitting:
+    """The same of choices that were made on other data. unseen: Sharpe ratios where each choice is judged, shape (n_choices,
+    n_sets); chosen: the set of each. Raises InvalidInput for less than two sets."""
+    if unseen.shape[1] < 2:
+        raise InvalidInput("overfitting needs two sets to choose from")
     low, lost = _judged(unseen, np.asarray(chosen, dtype=np.int64))
     return Overfitting(probability=low / len(unseen), loss=lost / len(unseen), splits=len(unseen))
 

@@ -8,6 +8,7 @@ know what came later: the paths tell how far a result depends on luck, never wha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,9 +19,9 @@ import numpy as np
 
 from app.backtest.compiled.evaluation import Evaluation, Figures, evaluate, figures, observed
 from app.backtest.outcome import Outcome
-from app.backtest.statistics.overfitting import Overfitting, overfitting_of_choices
+from app.backtest.statistics.overfitting import overfitting_of_choices, sharpe_of_groups
 from app.backtest.walk_forward import Chosen, StitchedForecaster
-from app.domain.bar import DAILY
+from app.domain.bar import DAILY, Floats
 from app.domain.errors import InvalidInput
 from app.domain.forecast import Forecast
 from app.learning.model import ParamStore
@@ -29,7 +30,8 @@ from app.services.research.request import WalkForwardRequest, parse
 from app.services.research.retrained_models import Answers, WalkForward, split_forecasts
 from app.services.research.runs import Job, Plain, Progress
 from app.services.research.split_paths import Groups, sharpe_of, told_paths, traded
-from app.services.research.walk_forward import KIND, Windows, open_job
+from app.services.research.walk_forward import KIND, open_job
+from app.services.research.windows import Windows
 from app.strategies.catalog import MODEL_DRIVEN
 
 _BATCH = 500  # sets whose returns are held at a time
@@ -70,17 +72,19 @@ class CombinatorialJob:
             ]
             return StitchedForecaster(self._strategy, made.panel, windows)
 
+        unseen, year = self._unseen(progress)
         splits = [
             {
                 "groups": list(split.groups),
                 "values": self._sets[row["set"]],
                 "sharpe_in_sample": row["sharpe"],
                 "trades_in_sample": row["trades"],
+                "sharpe_out_of_sample": float(judged[row["set"]]) * year,
             }
-            for split, row in zip(groups.splits, results, strict=True)
+            for split, row, judged in zip(groups.splits, results, unseen, strict=True)
         ]
         outcomes = list(traded(made, groups, path, limits, policy, progress))
-        overfitting = self._overfitting(chosen, progress) if len(self._sets) > 1 else None
+        overfitting = overfitting_of_choices(unseen, chosen) if len(self._sets) > 1 else None
         more = {"chosen": "by Sharpe ratio on the training groups of each split"}
         return told_paths(made, groups, outcomes, splits, overfitting, more)
 
@@ -105,17 +109,20 @@ class CombinatorialJob:
             made.bench.record(made.panel, span, made.asked, list(zip(sets, found, strict=True)), KIND)
         self._is_counted = True
 
-    def _overfitting(self, chosen: Sequence[int], progress: Progress) -> Overfitting:
+    def _unseen(self, progress: Progress) -> tuple[Floats, float]:
+        """(Sharpe ratios of every set on the tested groups of each split, shape (n_splits, n_sets); the root of how many
+        observations make a year)."""
         spans, shape = self._groups.spans, (len(self._groups.spans), len(self._sets))
-        counts, sums, squares = np.zeros(shape[0], dtype=np.int64), np.empty(shape), np.empty(shape)
+        counts, sums, squares, periods = np.zeros(shape[0], dtype=np.int64), np.empty(shape), np.empty(shape), 0.0
         for row, span in enumerate(spans):
             first = 0
             for sets in _batches(self._sets):
-                returns = self._evaluate(sets, span, progress).returns
+                found = self._evaluate(sets, span, progress)
                 part = slice(first, first + len(sets))
-                counts[row], sums[row, part] = returns.shape[1], returns.sum(axis=1)
-                squares[row, part], first = (returns**2).sum(axis=1), first + len(sets)
-        return overfitting_of_choices(counts, sums, squares, [split.groups for split in self._groups.splits], chosen)
+                counts[row], sums[row, part] = found.returns.shape[1], found.returns.sum(axis=1)
+                squares[row, part], first = (found.returns**2).sum(axis=1), first + len(sets)
+                periods = found.year.periods
+        return sharpe_of_groups(counts, sums, squares, [split.groups for split in self._groups.splits]), math.sqrt(periods)
 
 
 class ModelCombinatorialJob:

@@ -18,7 +18,7 @@ from app.learning.splits import Split, backtest_paths, combinatorial_purged, gro
 from app.risk.limits import Policy, RiskLimits
 from app.services.research.bench import Span, first_judged
 from app.services.research.runs import Plain, Progress
-from app.services.research.walk_forward import Windows
+from app.services.research.windows import Windows
 
 _POINTS = 250
 _TOLD = ("sharpe_ratio", "total_return", "annualized_return", "volatility", "max_drawdown", "trades")
