@@ -52,7 +52,7 @@ def sweep(
     way: Way,
 ) -> None:
     """Try every combination of parameters on the first part of the bars, choose on the second, tell the worth on the third."""
-    own = {"grid": read_grid(grid), "axes": axes and axes.replace(",", " ").split(), "fill": fill, "top": top}
+    own = {"grid": read_grid(grid), "axes": _axes(axes), "fill": fill, "top": top}
     _begin("sweep", {"strategy": strategy, **shared.request(), **own}, way)
 
 
@@ -172,6 +172,13 @@ def best(limit: Annotated[int, typer.Option(min=1, max=1000)] = 20) -> None:
         }
         for row in found
     )
+
+
+def _axes(text: str | None) -> list[str] | None:
+    names = None if text is None else text.replace(",", " ").split()
+    if names is not None and len(names) != 2:
+        raise InvalidInput('--axes takes two parameters of the grid, such as "fast slow"')
+    return names
 
 
 def _begin(kind: str, request: Mapping[str, Any], way: Way) -> None:

@@ -86,14 +86,17 @@ def _print_walk_forward(result: Mapping[str, Any]) -> None:
 
 def _print_heat_map(found: Mapping[str, Any]) -> None:
     """Sharpe ratios of the train part: the best green, the worst red, in steps where there are many columns or rows."""
-    shown = range(0, len(found["x_values"]), -(-len(found["x_values"]) // _COLUMNS))
-    rows = list(zip(found["y_values"], found["figures"]["sharpe"], strict=True))[:: -(-len(found["y_values"]) // _ROWS)]
+    across, down = -(-len(found["x_values"]) // _COLUMNS), -(-len(found["y_values"]) // _ROWS)
+    shown = range(0, len(found["x_values"]), across)
+    rows = list(zip(found["y_values"], found["figures"]["sharpe"], strict=True))[::down]
     cells = [row[i] for _, row in rows for i in shown if row[i] is not None]
     if not cells:
         return
     low, high = min(cells), max(cells)
     best_over = f", the best over {', '.join(found['best_over'])}" if found["best_over"] else ""
-    out.print(f"Sharpe ratio on the train part: {found['x']} across, {found['y'] or 'nothing'} down{best_over}", soft_wrap=True)
+    steps = "; not every value is shown, the report (--html) has more" if across > 1 or down > 1 else ""
+    said = f"Sharpe ratio on the train part: {found['x']} across, {found['y'] or 'nothing'} down{best_over}{steps}"
+    out.print(said, soft_wrap=True)
     table = Table(f"{found['y'] or ''} ", *(f"{found['x_values'][i]:g}" for i in shown), box=None, padding=0)
     for at, row in rows:
         table.add_row("" if at is None else f"{at:g} ", *(_cell(row[i], low, high) for i in shown))

@@ -97,7 +97,7 @@ class Paper:
 
     def key(self, lines: Sequence[Line], top: float) -> None:
         """The legend of a chart, beside its title."""
-        left = float(EDGE + 200)
+        left = float(EDGE + 240)
         for line in reversed(lines):
             self.line([(left, top + 11), (left + 20, top + 11)], line.role, 3)
             left = self.text((left + 26, top + 2), line.name, size=14, role="soft") + 22

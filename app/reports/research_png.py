@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from app.reports.paper import EDGE, LETTERS, WIDTH, Paper
 from app.reports.research_result import Told, done, told_of_run
 from app.reports.text import count, day
 
-_CURVE, _MAP = 366, 420  # heights
+_CURVE, _MAP = 366, 440  # heights
 
 
 def research_picture(run: Mapping[str, Any]) -> bytes:
@@ -28,7 +29,8 @@ def research_picture(run: Mapping[str, Any]) -> bytes:
     if heat is not None:
         paper.text((EDGE, top), f"{heat.title} on the searched bars", size=17)
         paper.chart(heat, (EDGE + 76, top + 34, WIDTH - EDGE, top + 350))
-        paper.text((EDGE, top + 382), research_charts.told_of(result)[:LETTERS], size=14, role="soft")
+        for i, line in enumerate(textwrap.wrap(research_charts.told_of(result), LETTERS, max_lines=2, placeholder=" ...")):
+            paper.text((EDGE, top + 382 + 20 * i), line, size=14, role="soft")
     return paper.png()
 
 
