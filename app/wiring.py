@@ -23,6 +23,7 @@ from app.domain.bar import DAILY, BarSeries
 from app.domain.errors import ConfigurationError, InvalidInput
 from app.domain.forecast import Forecaster
 from app.domain.ports import Clock
+from app.engine.decision import Sleeve
 from app.learning.scripted import ScriptedForecaster
 from app.marketdata.files import load_bars
 from app.marketdata.generator import generate_daily
@@ -89,6 +90,7 @@ class Services:
     trading: TradingService
     risk: RiskManager
     policy: Policy
+    sleeves: tuple[Sleeve, ...]
     strategies: StrategyService
     kill: KillSwitch
     protection: ProtectionService
@@ -117,6 +119,7 @@ def build(settings: Settings) -> Services:
 
     chosen = chosen_strategy(settings)
     limits, policy = _rules(settings, chosen)
+    sleeves = chosen.sleeves(policy) if chosen else ()
     strategies = StrategyService(settings.strategies_dir)
     alpaca = _venue(settings, database, clock, chosen)
     params = ParamFiles(settings.params_dir)
@@ -145,7 +148,7 @@ def build(settings: Settings) -> Services:
         policy=policy,
         cycle_seconds=settings.trading_cycle_seconds,
         strategy=chosen.name if chosen else MODEL_DRIVEN,
-        sleeves=chosen.sleeves(policy) if chosen else (),
+        sleeves=sleeves,
         live_bars=_live_bars(settings, chosen, alpaca),
         verdicts=VerdictGate(
             database,
@@ -180,6 +183,7 @@ def build(settings: Settings) -> Services:
         trading=trading,
         risk=risk,
         policy=policy,
+        sleeves=sleeves,
         strategies=strategies,
         kill=KillSwitch(risk=risk, venue=alpaca),
         protection=ProtectionService(database=database, limits=limits, clock=clock, is_alive=is_alive),

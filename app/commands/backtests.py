@@ -113,6 +113,25 @@ def print_figures(stored: dict[str, Any]) -> None:
         for figure in members:
             table.add_row(f"  {figure.label}", figure.of(stored["performance"]), f"[dim]{escape(figure.meaning)}[/]")
     out.print(table)
+    print_attribution((stored.get("result") or {}).get("attribution") or [])
+
+
+def print_attribution(rows: list[dict[str, Any]]) -> None:
+    """What each strategy of a shared account earned; nothing where one has it all."""
+    shared = [row for row in rows if "budget" in row]
+    if shared:
+        print_rows(
+            {
+                "strategy": row["strategy"],
+                "budget": text.percent(row["budget"], 0),
+                "profit": text.money(row["profit"]),
+                "trades": text.whole(row["trades"]),
+                "costs": text.money(row["costs"]),
+                "mean exposure": text.percent(row["mean_exposure"]),
+                "turnover a year": text.number(row["turnover_per_year"]),
+            }
+            for row in shared
+        )
 
 
 def write_reports(stored: dict[str, Any], *, html: Path | None, png: Path | None) -> None:

@@ -12,6 +12,7 @@ from app.commands.console import actor, out, print_rows, services
 from app.domain.errors import InvalidInput
 from app.domain.trial import settings_key
 from app.domain.verdict import Override, VerdictRecord
+from app.services.strategies.shared_account import choose, is_shared
 from app.services.strategies.strategy_service import StrategyService
 from app.strategies.catalog import MODEL_DRIVEN
 from app.strategies.strategy import checked
@@ -92,10 +93,10 @@ def override(
     """Let STRATEGY with these parameters trade real money against its newest verdict. It holds until the next verdict."""
     given = read_parameters(parameters)
     with services() as held:
-        values = _complete(held.strategies, strategy, given)
-        decided = held.verdicts.override(strategy, values, actor=by or actor(), reason=reason)
+        name, values = _complete(held.strategies, strategy, given)
+        decided = held.verdicts.override(name, values, actor=by or actor(), reason=reason)
     out.print(
-        f"recorded: {escape(strategy)} with {_told(values)} may trade real money until its next verdict; "
+        f"recorded: {escape(name)} with {_told(values)} may trade real money until its next verdict; "
         f"{escape(_decided(decided))}",
         soft_wrap=True,
     )
@@ -122,13 +123,15 @@ def read_parameters(text: str) -> dict[str, float]:
     return given
 
 
-def _complete(strategies: StrategyService, name: str, given: dict[str, float]) -> dict[str, float]:
-    """Every parameter of a strategy, as live trading names it."""
+def _complete(strategies: StrategyService, name: str, given: dict[str, float]) -> tuple[str, dict[str, float]]:
+    """A strategy, or several that share an account, with every parameter, as live trading names it."""
     if name == MODEL_DRIVEN:
         if given:
             raise InvalidInput(f"{name} has no parameters")
-        return {}
-    return checked(strategies.find(name), given)
+        return name, {}
+    if is_shared(name):
+        return choose(strategies, name, given).name, {}
+    return name, checked(strategies.find(name), given)
 
 
 def _key(record: VerdictRecord) -> str:

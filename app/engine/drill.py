@@ -293,7 +293,8 @@ def _calm(recorded: Inputs) -> Inputs:
         health=VenueHealth(),
         risk=risk,
     )
-    return replace(recorded, view=quiet, book=calm, context=replace(recorded.context, instruments=instruments))
+    # Breakers are the account's, whoever shares it.
+    return replace(recorded, view=quiet, book=calm, context=replace(recorded.context, instruments=instruments, sleeves=()))
 
 
 def _decided(base: Inputs, steps: Sequence[Alter]) -> Decision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from decimal import Decimal
 
 import numpy as np
@@ -23,6 +24,7 @@ from app.risk.limits import RiskLimits
 def write_orders(case: Case, state: TradingState) -> tuple[tuple[ValidatedOrder, ...], dict[str, Refusal]]:
     """Exits first, then entries by rank, each checked exactly against the room the ones before it left."""
     room = _room(case.view, case.book, state, case.limits)
+    budgets = _budgets(case, room)
     refusals: dict[str, Refusal] = {}
     orders: list[ValidatedOrder] = []
     action, heard = case.outcome.action, case.outcome.heard
@@ -41,13 +43,41 @@ def write_orders(case: Case, state: TradingState) -> tuple[tuple[ValidatedOrder,
             refusals[symbol] = Refusal("order_terms", fault.message)
             continue
         for order in wanted:
-            checked = validate(order, instrument, room, case.limits)
+            checked = _over_budget(case, i, order, budgets) or validate(order, instrument, room, case.limits)
             if isinstance(checked, Refusal):
                 refusals[symbol] = checked
             else:
                 validated, room = checked
                 orders.append(validated)
+                if order.purpose is Purpose.ENTRY:
+                    budgets[case.sleeve(i).strategy] -= order.quantity * (order.limit_price or Decimal(0))
     return tuple(orders), refusals
+
+
+def _budgets(case: Case, room: Room) -> dict[str, Decimal]:
+    """What is left of the budget of each sleeve, besides its holdings and its open entries at their worst price; infinite where
+    one has the whole account."""
+    if len(case.sleeves) == 1 and case.sleeves[0].budget_fraction >= 1.0:
+        return {case.sleeves[0].strategy: Decimal("Infinity")}
+    budgets = {one.strategy: _exact(one.budget_fraction) * room.equity for one in case.sleeves}
+    prices = {s: Decimal(repr(float(p))) for s, p in zip(case.view.symbols, case.view.price, strict=True) if math.isfinite(p)}
+    used = [(p.symbol, abs(p.quantity) * prices.get(p.symbol, p.average_entry_price)) for p in case.book.positions.values()]
+    used += [
+        (o.symbol, o.quantity * (o.price or prices.get(o.symbol, Decimal(0))))
+        for o in case.book.open_orders
+        if o.purpose is Purpose.ENTRY
+    ]
+    for symbol, value in used:
+        owner = case.book.owners.get(symbol, "")
+        budgets[owner if owner in budgets else case.sleeves[0].strategy] -= value
+    return budgets
+
+
+def _over_budget(case: Case, i: int, order: Order, budgets: Mapping[str, Decimal]) -> Refusal | None:
+    left = budgets[case.sleeve(i).strategy]
+    if order.purpose is not Purpose.ENTRY or order.quantity * (order.limit_price or Decimal("Infinity")) <= left:
+        return None
+    return Refusal("sleeve_budget", f"{order.quantity} at {order.limit_price} of {left}")
 
 
 def _exits(case: Case, i: int, instrument: Instrument) -> list[Order]:

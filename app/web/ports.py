@@ -15,7 +15,7 @@ from app.domain.portfolio import Position
 from app.domain.ports import Account, VenueClock
 from app.domain.records import BacktestRecord
 from app.domain.research import ResearchRun
-from app.engine.decision import SymbolRecord
+from app.engine.decision import Sleeve, SymbolRecord
 from app.risk.limits import Policy
 
 
@@ -177,6 +177,8 @@ class Services(Protocol):
     def settings(self) -> Settings: ...  # noqa: D102
     @property
     def policy(self) -> Policy: ...  # noqa: D102
+    @property
+    def sleeves(self) -> tuple[Sleeve, ...]: ...  # noqa: D102
     @property
     def alpaca(self) -> Venue: ...  # noqa: D102
     @property

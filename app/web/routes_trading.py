@@ -22,7 +22,7 @@ api = blueprint("trading", "Decisions, orders, fills")
 def signal(path: SymbolPath) -> dict[str, Any]:
     """What the system would do with a symbol now, and why. Nothing is sent."""
     record = services().trading.signal(path.symbol)
-    return wire.decision(record) | {"signal": signal_word(record, services().policy)}
+    return wire.decision(record) | {"signal": signal_word(record, _policy_of(record))}
 
 
 @api.post("/api/trading/auto/start", summary="Run a trading cycle now", responses={202: Accepted})
@@ -75,6 +75,12 @@ def equity(query: EquityQuery) -> Response:
     """Cash, holdings and equity after each cycle."""
     rows = services().database.equity_curve(since=utc(query.since), limit=query.limit)
     return jsonify({"equity": [wire.fields(row) for row in rows]})
+
+
+def _policy_of(record: SymbolRecord) -> Policy:
+    """That of the strategy whose word it was, where several share the account."""
+    held = services()
+    return next((one.policy for one in held.sleeves if one.strategy == record.strategy), held.policy)
 
 
 def signal_word(record: SymbolRecord, policy: Policy) -> str:

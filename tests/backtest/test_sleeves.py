@@ -13,8 +13,10 @@ from app.backtest.bar_tape import BarTape
 from app.backtest.compiled.portfolio import Market, Portfolio, trade_portfolio, unsupported
 from app.backtest.driver import Plan, Run, run
 from app.domain.exits import ExitPolicy
-from app.engine.decision import Sleeve
-from app.engine.recording import from_json, to_json
+from app.domain.order import Side
+from app.engine.decision import Decision, Sleeve
+from app.engine.ledger import Execution
+from app.engine.recording import Inputs, from_json, to_json
 from app.risk.limits import Policy, RiskLimits
 from app.strategies.sleeve_forecaster import SleeveForecaster
 from tests.backtest.panels import PanelForecasts, minute_panel, random_panel
@@ -119,28 +121,21 @@ def test_a_symbol_stays_with_the_sleeve_that_entered_it_and_budgets_hold() -> No
     tape = BarTape(panel, sessions, start=sessions[30].day)
     plan = plan_of(panel, limits=LOOSE, sleeves=THREE)
     owners: dict[str, str] = {}
-    told = set()
+    told: set[int] = set()
 
-    def watch(inputs, decision, executions):  # type: ignore[no-untyped-def]
+    def watch(inputs: Inputs, decision: Decision, executions: list[Execution]) -> None:
         for execution in executions:
             symbol = execution.fill.symbol
             assert owners.setdefault(symbol, execution.strategy) == execution.strategy
             if symbol not in inputs.book.positions:
                 del owners[symbol]
         prices = dict(zip(inputs.view.symbols, inputs.view.price.tolist(), strict=True))
+        spoke = {record.symbol: record.strategy for record in decision.records}
         for one in THREE:
             held = sum(float(p.quantity) * prices[s] for s, p in inputs.book.positions.items() if owners[s] == one.strategy)
-            bought = (
-                sum(
-                    float(v.order.quantity * (v.order.limit_price or 0))
-                    for v, record in ((v, by_symbol[v.order.symbol]) for v in decision.orders)
-                    if record.strategy == one.strategy and v.order.limit_price
-                )
-                if (by_symbol := {record.symbol: record for record in decision.records})
-                else 0.0
-            )
-            if bought:
-                assert held + bought <= one.budget_fraction * float(inputs.book.equity) * (1 + 1e-9)
+            entries = [v.order for v in decision.orders if v.order.side is Side.BUY and spoke[v.order.symbol] == one.strategy]
+            bought = sum(float(order.quantity * (order.limit_price or 0)) for order in entries)
+            assert not bought or held + bought <= one.budget_fraction * float(inputs.book.equity) * (1 + 1e-9)
         for record in decision.records:
             if record.symbol in inputs.book.positions:
                 assert record.strategy == owners[record.symbol]
@@ -151,7 +146,7 @@ def test_a_symbol_stays_with_the_sleeve_that_entered_it_and_budgets_hold() -> No
     said = draws(tape, THREE, 6)
     asked = {one.strategy: PanelForecasts(tape, said[k]) for k, one in enumerate(THREE)}
     ended = run(plan, tape, SleeveForecaster(asked), observer=watch)
-    assert told == {1, 2} and len({trip.strategy for trip in ended.round_trips}) == 3
+    assert told >= {1, 2} and len({trip.strategy for trip in ended.round_trips}) == 3
 
 
 def test_a_partial_exit_of_any_sleeve_is_left_to_the_driver() -> None:

@@ -80,6 +80,28 @@ def test_both_loops_give_the_same_trades(bars: dict[str, BarSeries], tmp_path: A
     assert compiled["decisions_by_reason"] == driven["decisions_by_reason"]
 
 
+def test_strategies_share_an_account_and_their_profits_are_told(bars: dict[str, BarSeries], tmp_path: Any) -> None:
+    made, _ = service(bars, tmp_path)
+    asked = {"strategy": "sma_cross(fast=5, slow=20):0.1 rsi:0.2", "days": 250, "commission_bps": "1"}
+    compiled, driven = made.run(asked), made.run(asked | {"participation": "1"})
+    assert (compiled["assumptions"]["engine"], driven["assumptions"]["engine"]) == ("compiled", "driver")
+    assert compiled["trades"] == driven["trades"] and {trade["strategy"] for trade in compiled["trades"]} == {
+        "sma_cross",
+        "rsi",
+    }
+    assert compiled["assumptions"]["budgets"] == {"sma_cross": 0.1, "rsi": 0.2}
+    rows, figures = compiled["attribution"], compiled["performance"]
+    assert [row["strategy"] for row in rows] == ["sma_cross", "rsi"]
+    earned = sum(row["profit"] for row in rows)
+    assert earned == pytest.approx(figures["final_equity"] - figures["initial_capital"], abs=0.01)
+    assert sum(row["turnover_per_year"] for row in rows) == pytest.approx(figures["turnover_per_year"])
+    assert sum(row["mean_exposure"] for row in rows) == pytest.approx(figures["mean_exposure"])
+    assert sum(row["costs"] for row in rows) == pytest.approx(figures["costs"], abs=0.01)
+    assert all(row["max_exposure"] <= row["budget"] * 1.1 for row in rows)
+    for one, other in zip(rows, driven["attribution"], strict=True):
+        assert one.pop("strategy") == other.pop("strategy") and one == pytest.approx(other, rel=1e-9)
+
+
 def test_hours_of_pairs_around_the_clock(tmp_path: Any) -> None:
     panel, days = minute_panel(5, 2, 60)
     named = {f"{s}/USD": series for s, series in series_of(panel).items()}

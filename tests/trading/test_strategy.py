@@ -12,6 +12,7 @@ import pytest
 
 from app.config import Settings
 from app.domain.errors import ConfigurationError
+from app.domain.order import Purpose
 from app.domain.panel import align
 from app.engine.decide import decide
 from app.engine.recording import from_json
@@ -168,12 +169,39 @@ def test_a_hybrid_asks_the_models_and_a_strategy_of_ones_own_is_named_by_its_fil
     assert own.trading.signal("AAPL").detail.startswith("my_idea(length=20): score")
 
 
+def test_strategies_share_the_account_and_a_restart_knows_whose_each_holding_is(exchange: Exchange, start: Start) -> None:
+    shared = "sma_cross(fast=2, slow=5):0.3 momentum:0.4"
+    services = start(strategy=shared)
+    for number in range(8):
+        if number == 4:
+            services = start(strategy=shared)
+        assert services.trading.run_cycle().outcome == "completed"
+        exchange.move(next_open=True)
+        exchange.move(advance_seconds=600)
+    cycles = [from_json(dict(services.database.cycle(one.cycle_id).inputs or {})) for one in services.database.cycles()]
+    spoke: dict[str, str] = {}
+    for inputs in sorted(cycles, key=lambda one: one.view.decided_at):
+        decision = decide(inputs.view, inputs.book, inputs.context, inputs.limits, inputs.policy)
+        records = {record.symbol: record for record in decision.records}
+        assert set(inputs.book.positions) <= set(inputs.book.owners)
+        for symbol, position in inputs.book.positions.items():
+            assert inputs.book.owners[symbol] == records[symbol].strategy == spoke[symbol], position
+        spoke |= {v.order.symbol: records[v.order.symbol].strategy for v in decision.orders if v.order.purpose is Purpose.ENTRY}
+    assert set(spoke.values()) == {"sma_cross", "momentum"}
+    assert any(inputs.book.positions for inputs in cycles)
+    rows = services.database.decisions(limit=10_000)
+    assert all(row.reason == "exact_check" or row.detail.startswith(("sma_cross", "momentum")) for row in rows)
+    assert any("; momentum" in row.detail or "; sma_cross" in row.detail for row in rows)
+
+
 @pytest.mark.parametrize(
     ("chosen", "words"),
     [
         ({"strategy": "sma_crss"}, "did you mean sma_cross"),
         ({"strategy": "sma_cross", "strategy_parameters": {"fast": 50}}, "fast: 50 must be less than slow"),
         ({"strategy": "sma_cross", "strategy_parameters": {"speed": 1}}, "no such parameter"),
+        ({"strategy": "sma_cross:0.7 rsi:0.5"}, "1.2 of the equity together"),
+        ({"strategy": "ensemble:0.5 rsi:0.5"}, "trades with the whole account"),
         (
             {"strategy": "confirmed_forecast", "strategy_timeframe": "1Min", "trading_cycle_seconds": 60},
             "uses forecasts of daily bars",

@@ -20,7 +20,7 @@ from app.domain.reason import Reason
 from app.domain.records import BacktestRecord
 from app.domain.research import OptimizerResult, ResearchRun, RunState
 from app.domain.trading_state import TradingState
-from app.engine.decision import SymbolRecord
+from app.engine.decision import Sleeve, SymbolRecord
 from app.risk.limits import Policy
 from app.services.audit.audit_service import Story, StoryLine
 from app.services.guard.protection import Protection, ProtectionStatus
@@ -456,6 +456,7 @@ class FakeServices:
     audit: FakeAudit = field(default_factory=FakeAudit)
     verdicts: FakeVerdicts = field(default_factory=FakeVerdicts)
     research: FakeResearch = field(default_factory=FakeResearch)
+    sleeves: tuple[Sleeve, ...] = ()
     tasks: FakeQueue = field(init=False)
 
     @property

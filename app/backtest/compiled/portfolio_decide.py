@@ -122,7 +122,7 @@ def _enter(
         limit = below(i, price * (1.0 + limits.price_collar_fraction), steps)
         target = above(i, price * (1.0 + exits.take_profit_fraction), steps)
         stop = above(i, _first_stop(price, market.atr[i], exits), steps)
-        value = quantity * limit
+        value, left = quantity * limit, work.left[heard.sleeve[i]]
         exact = (
             state == ACTIVE
             and quantity > 0.0
@@ -134,11 +134,13 @@ def _enter(
             and value <= buying_power
             and (limit - stop) * quantity <= limits.risk_per_trade_fraction * equity
             and value >= market.minimum_notional[i]
+            and value <= left
         )
         if not exact:
             work.reason[i] = _EXACT
             continue
         gross, buying_power, positions = gross + value, buying_power - value, positions + 1
+        work.left[heard.sleeve[i]] = left - value
         book.holdings.sleeve[i] = heard.sleeve[i]
         _send_entry(i, quantity, limit, target, stop, book, work)
 

@@ -13,6 +13,7 @@ from typing import Any
 from app.backtest.divergence.stored_market import Stored, StoredMarket, certainty_of, is_same, number_of
 from app.domain.activity import Activity
 from app.domain.exits import PositionPlan, standing
+from app.domain.forecast import SleeveAnswers
 from app.domain.order import Order, Side
 from app.domain.portfolio import Portfolio, apply_activity
 from app.domain.records import DecisionRecord, IntentRecord
@@ -291,5 +292,7 @@ def _terms(order: Order | IntentRecord) -> str:
 
 
 def _said(forecast: Any) -> str:
+    if isinstance(forecast, SleeveAnswers):
+        return ", ".join(f"{name} {_said(one)}" for name, one in forecast.by_strategy.items())
     number, certainty = number_of(forecast), certainty_of(forecast)
     return getattr(forecast, "code", None) or f"{number:.6g}" + ("" if math.isnan(certainty) else f" with {certainty:.4g}")

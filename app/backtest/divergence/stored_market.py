@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from app.domain.bar import BarSeries
-from app.domain.forecast import Forecaster
+from app.domain.forecast import Forecaster, SleeveAnswers
 from app.engine.decision import MarketView
 from app.engine.view import daily_atr, daily_volatility, usual_daily_volatility
 
@@ -62,9 +62,10 @@ class StoredMarket:
         others, unjudged = {}, 0
         for symbol, fresh in self._stored.forecaster.forecast(known, view.decided_at).items():
             recorded: Any = view.forecasts[symbol]
-            if type(fresh) is not type(recorded) or _maker(fresh) != _maker(recorded):
+            again, before = parts_of(fresh), parts_of(recorded)
+            if again.keys() != before.keys() or not all(_is_comparable(again[name], before[name]) for name in again):
                 unjudged += 1
-            elif not is_same(number_of(fresh), number_of(recorded)) or not is_same(certainty_of(fresh), certainty_of(recorded)):
+            elif not all(_says_the_same(again[name], before[name]) for name in again):
                 others[symbol] = fresh
         return others, unjudged
 
@@ -110,6 +111,19 @@ def number_of(forecast: Any) -> float:
 def certainty_of(forecast: Any) -> float:
     """The confidence of a forecast; NaN where it has none."""
     return float(getattr(forecast, "confidence", math.nan))
+
+
+def parts_of(answer: Any) -> Mapping[str, Any]:
+    """What each strategy of a shared account says, by its name; of any other account the one answer, under no name."""
+    return answer.by_strategy if isinstance(answer, SleeveAnswers) else {"": answer}
+
+
+def _is_comparable(fresh: Any, recorded: Any) -> bool:
+    return type(fresh) is type(recorded) and _maker(fresh) == _maker(recorded)
+
+
+def _says_the_same(fresh: Any, recorded: Any) -> bool:
+    return is_same(number_of(fresh), number_of(recorded)) and is_same(certainty_of(fresh), certainty_of(recorded))
 
 
 def _maker(forecast: Any) -> object:

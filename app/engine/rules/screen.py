@@ -85,6 +85,8 @@ def _measure_rooms(
             work.room[k] -= abs(holdings.quantity[i]) * market.price[i]
             if holdings.pending_buy[i] > 0.0:
                 work.room[k] -= holdings.pending_buy[i] * worst_price(i, market, holdings, limits)
+    for k in range(len(sleeves.rules)):
+        work.left[k] = work.room[k]
 
 
 @njit(cache=True, inline="always")

@@ -147,7 +147,8 @@ class Work(NamedTuple):
     negative, rows of `progress` and `levels` where something is held; the rest is left as it was.
 
     active: the symbols held or being bought, in their order; the caller says how many. ranked: of length n_symbols. said:
-    the reasons of one sleeve. room: what is left of each sleeve's budget, shape (n_sleeves,), infinite for the whole account.
+    the reasons of one sleeve. room: what each sleeve's budget leaves, shape (n_sleeves,), infinite for the whole account;
+    left: the same before this decision's entries.
     """
 
     action: Integers
@@ -162,6 +163,7 @@ class Work(NamedTuple):
     ranked: Integers
     said: Integers
     room: Floats
+    left: Floats
     heard: Heard
 
 
@@ -180,6 +182,7 @@ def room_for(n: int, sleeves: int) -> Work:
         np.zeros(n, np.int64),
         np.zeros(n, np.int64),
         np.zeros(n, np.int64),
+        np.full(sleeves, np.inf),
         np.full(sleeves, np.inf),
         Heard(np.zeros(n, np.int64), np.zeros(n), np.zeros(n)),
     )

@@ -15,7 +15,6 @@ from app.engine.strategy_rules import strategy_policy
 from app.risk.limits import Policy, RiskLimits
 from app.services.strategies.strategy_service import Chosen, StrategyService
 from app.strategies.catalog import MODEL_DRIVEN
-from app.strategies.forecaster import source
 from app.strategies.sleeve_forecaster import SleeveForecaster
 from app.strategies.strategy import Values
 
@@ -33,7 +32,7 @@ class SharedAccount:
     @property
     def name(self) -> str:
         """The text that stands for it, every parameter told; a verdict on it is kept under this name."""
-        return " ".join(f"{source(one.strategy, one.values)}:{budget:g}" for one, budget in self.parts)
+        return " ".join(f"{one.name}({_told(one.values)}):{budget:.12g}" for one, budget in self.parts)
 
     @property
     def values(self) -> Mapping[str, float]:
@@ -105,6 +104,10 @@ def with_exits(sleeves: tuple[Sleeve, ...], changes: Mapping[str, float]) -> tup
         return exits._replace(**changes)
 
     return tuple(replace(one, policy=one.policy._replace(exits=changed(one.policy.exits))) for one in sleeves)
+
+
+def _told(values: Values) -> str:
+    return ", ".join(f"{name}={value:.12g}" for name, value in values.items())
 
 
 def _parts(text: str) -> list[tuple[str, str, str]]:
