@@ -163,7 +163,7 @@ def test_what_cannot_be_drawn_is_refused_with_the_reason() -> None:
     waiting = run() | {"result": None, "state": "open"}
     old = run()
     old["result"]["heat_map"] = {"sharpe": [[0.1]]}
-    for made, reason in ((waiting, "is open"), (old, "run it again"), (run() | {"kind": "walk_forward"}, "run it again")):
+    for made, reason in ((waiting, "is open"), (old, "run it again"), (run() | {"kind": "walk_forward"}, "research show r-1")):
         for render in (research_page, research_picture):
             with pytest.raises(Conflict, match=reason):
                 render(made)
