@@ -54,7 +54,8 @@ def told_of(result: Result) -> str:
     said = f"On the searched bars alone: {words(found['x'])} to the right"
     said += f", {words(found['y'])} upwards" if found["y"] else ""
     if found["best_over"]:
-        said += "; each cell tells of the set with the best Sharpe ratio over " + ", ".join(map(words, found["best_over"]))
+        over = ", ".join(map(words, found["best_over"]))
+        said += f"; each cell tells of the set with the best Sharpe ratio over {over}, which flatters"
     steps = {name: _step(found[f"{side}_values"]) for side in ("x", "y") if (name := found[side])}
     said += "".join(f"; every {step}th value of {words(name)} is drawn" for name, step in steps.items() if step > 1)
     return said + ". The square marks what was chosen; combinations that were not tried are empty."

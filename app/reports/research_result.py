@@ -42,8 +42,10 @@ def done(run: Mapping[str, Any]) -> Mapping[str, Any]:
     result: Mapping[str, Any] | None = run["result"]
     if result is None:
         raise Conflict(f"run {run['run_id']} is {run['state']}, so there is nothing to draw yet", code="no_report")
+    if run["kind"] not in _TITLES:
+        raise Conflict(f"there is no report of this kind of run; see trader research show {run['run_id']}", code="no_report")
     heat = result.get("heat_map") or {"figures": {}}
-    if run["kind"] not in _TITLES or "figures" not in heat or not all(name in result for name in _NEEDED):
+    if "figures" not in heat or not all(name in result for name in _NEEDED):
         raise Conflict(f"run {run['run_id']} was stored by a version that kept less; run it again", code="no_report")
     return result
 

@@ -11,6 +11,7 @@ from flask import Response, jsonify
 from app.reports.html import page, policy
 from app.reports.png import picture
 from app.services.backtests.comparison import compare
+from app.services.backtests.request import parse_request
 from app.web import wire
 from app.web.acceptance import accepted
 from app.web.answers import Accepted, Backtests, Comparison, Open
@@ -27,15 +28,13 @@ _waiting_places = threading.BoundedSemaphore(2)
 
 @api.post("/api/backtest/run", summary="Run a backtest", responses={200: Open, 202: Accepted})
 def run_backtest(body: BacktestBody) -> Response:
-    """Simulate trading `symbols` over the last `days` sessions. Answers 202 with a task id; the finished task's `result` holds
-    `status` and `performance`. With `wait` true, answers 200 with that result if it is there within 30 seconds."""
-    params: dict[str, Any] = {
-        "symbols": list(dict.fromkeys(body.symbols)),
-        "days": body.days,
-        "initial_capital": body.initial_capital,
-    }
-    if tried := body.exits.model_dump(exclude_none=True):
-        params["exits"] = tried
+    """Simulate trading `symbols`: the models, or a strategy on bars as they are. Answers 202 with a task id; the finished
+    task's `result` holds `status` and `performance`. With `wait` true, answers 200 with that result if it is there within 30
+    seconds."""
+    asked = body.model_dump(mode="json", exclude_unset=True, exclude_none=True, exclude={"wait"})
+    params = {"days": body.days, "initial_capital": body.initial_capital, **asked}
+    params["symbols"] = list(dict.fromkeys(body.symbols))
+    parse_request(params)
     task_id = services().tasks.enqueue("backtest", params)
     if body.wait and _waiting_places.acquire(blocking=False):
         try:

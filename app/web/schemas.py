@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from app.config import is_symbol
 from app.services.backtests.request import MAX_DAYS, Exits
-from app.services.research.request import SearchRequest, SweepRequest, WalkForwardRequest
+from app.services.research.request import Day, Finite, SearchRequest, SweepRequest, Timeframe, WalkForwardRequest
 
 _DIGITS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _RFC3339 = re.compile(
@@ -195,12 +195,33 @@ class TuningBody(TrainingBody):
     trials: int = Field(20, ge=1, le=500, description="Parameter sets tried per symbol")
 
 
+Bps = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False, description="Hundredths of a percent of the value")]
+Dollars = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+
+
 class BacktestBody(Body):
-    """What to simulate."""
+    """What to simulate: the models, or `strategy`."""
 
     symbols: Symbols = Field(examples=[["AAPL", "MSFT"]])
     days: int = Field(90, ge=2, le=MAX_DAYS, description="Sessions (trading days), back from the newest completed daily bar")
+    start: Day | None = Field(None, description="First day, instead of `days`")
+    end: Day | None = Field(None, description="Last day")
     initial_capital: float = Field(100_000.0, ge=1_000, le=1e9, allow_inf_nan=False, description="US dollars")
+    strategy: str | None = Field(None, min_length=1, max_length=1000, description="A strategy by name; null for the models")
+    parameters: dict[str, Finite] = Field({}, max_length=64, description="Of the strategy; the others are at their defaults")
+    timeframe: Timeframe = Field("1Day", description="Bars that the strategy decides on")
+    models: Literal["retrain", "stored"] = Field("retrain", description="Trained anew as the span goes on, or those in use")
+    grain: Literal["session", "cycle"] = Field("session", description="How often the models decide")
+    slippage_bps: Bps = 2.0
+    half_spread_bps: Bps = 0.0
+    impact_bps: Bps = 0.0
+    commission_bps: Bps = 0.0
+    commission_per_share: Dollars = 0.0
+    minimum_commission: Dollars = 0.0
+    participation: float | None = Field(
+        None, gt=0, le=1, allow_inf_nan=False, description="Largest share of a bar's volume that one order takes"
+    )
+    seed: int = Field(7, ge=0, lt=2**63)
     exits: Exits = Field(Exits(), description="The exit policy to try, where it is another than that of the settings")
     wait: bool = Field(False, description="Answer when finished, if that takes under 30 seconds")
 

@@ -140,6 +140,7 @@ def test_a_cell_tells_of_the_best_over_the_other_parameters() -> None:
     assert found["best_over"] == ["stop"]
     assert found["figures"]["sharpe"] == [[3.6, 4.6], [3.2, 4.2]]  # the set that never traded hides none that did
     assert found["figures"]["trades"] == [[12, 12], [12, 12]]
+    assert "best Sharpe ratio over stop, which flatters" in research_charts.told_of({"heat_map": found})
     alone = heat_map([idle], ("fast",))
     assert alone["figures"]["win_rate"] == [[None]] and (alone["y"], alone["y_values"], alone["best_over"]) == (
         None,
@@ -163,7 +164,7 @@ def test_what_cannot_be_drawn_is_refused_with_the_reason() -> None:
     waiting = run() | {"result": None, "state": "open"}
     old = run()
     old["result"]["heat_map"] = {"sharpe": [[0.1]]}
-    for made, reason in ((waiting, "is open"), (old, "run it again"), (run() | {"kind": "walk_forward"}, "run it again")):
+    for made, reason in ((waiting, "is open"), (old, "run it again"), (run() | {"kind": "walk_forward"}, "research show r-1")):
         for render in (research_page, research_picture):
             with pytest.raises(Conflict, match=reason):
                 render(made)

@@ -41,26 +41,34 @@ def trader(tmp_path, monkeypatch):
     settings.cache_clear()
 
 
-def test_a_sweep_prints_the_best_a_heat_map_and_how_much_was_tried(trader):
+def test_a_sweep_prints_the_best_a_heat_map_and_how_much_was_tried(trader, tmp_path):
     asked = ("sweep", "sma_cross", "--grid", "fast=3,5,8 slow=13:34:7", "--data", "FILE", "--top", "3")
     told = trader(*asked)
     assert told.exit_code == 0, told.output
     assert "fast across, slow down" in told.output
     assert "12 sets were evaluated here; 12 configurations have been tried on these bars" in told.output
     assert told.output.count("\n") > 10
-    told = trader(*asked, "--json")
-    result = json.loads(told.output[told.output.index("{") :])["result"]
+    html, png = tmp_path / "report.html", tmp_path / "report.png"
+    told = trader(*asked, "--json", "--html", str(html))
+    result = json.loads(told.stdout[: told.stdout.rindex("}") + 1])["result"]
+    assert "Sweep of sma_cross" in html.read_text()
     assert result["heat_map"]["y_values"] == [13, 20, 27, 34]
     assert len(result["table"]) == 3
     listed = trader("research", "list")
     assert listed.output.count("done") == 2 + 1  # and the name of the column
     run = next(word for line in listed.output.splitlines() if "sweep" in line for word in line.split())
     assert trader("research", "show", run).exit_code == 0
+    assert trader("research", "report", run, "--png", str(png)).exit_code == 0 and png.read_bytes().startswith(b"\x89PNG")
+    assert "say where to write it" in str(trader("research", "report", run).exception)
+    assert "no such folder" in str(trader(*asked, "--html", str(tmp_path / "no" / "x.html")).exception)
+    assert "workers write no report" in str(trader(*asked, "--queue", "2", "--html", str(html)).exception)
+    assert "takes two parameters" in str(trader(*asked, "--axes", "fast").exception)
     assert "sma_cross" in trader("research", "best").output
     assert trader("research", "resume", run).exit_code == 0
 
 
-def test_a_walk_forward_prints_its_windows_and_the_verdict(trader):
+def test_a_walk_forward_prints_its_windows_and_the_verdict(trader, tmp_path):
+    html = tmp_path / "windows.html"
     told = trader(
         "walk-forward",
         "sma_cross",
@@ -72,9 +80,11 @@ def test_a_walk_forward_prints_its_windows_and_the_verdict(trader):
         "300",
         "--test-bars",
         "199",
+        "--html",
+        str(html),
     )
     assert told.exit_code == 0, told.output
-    assert "out of sample" in told.output
+    assert "out of sample" in told.output and "Walk-forward of sma_cross" in html.read_text()
     assert "buy and hold" in told.output
     assert "trials counted" in told.output
 
@@ -106,10 +116,17 @@ def test_grids_as_people_write_them():
     assert read_grid("") == {}
 
 
-@pytest.mark.parametrize("text", ["fast", "fast=", "=5", "fast=a", "fast=1:2", "fast=1:9:0", "fast=9:1:1", "fast=nan:1:1"])
+@pytest.mark.parametrize(
+    "text", ["fast", "fast=", "fast=,", "=5", "fast=a", "fast=1:2", "fast=1:9:0", "fast=9:1:1", "fast=nan:1:1"]
+)
 def test_grids_that_mean_nothing_are_refused(text):
     with pytest.raises(InvalidInput, match="write NAME="):
         read_grid(text)
+
+
+def test_a_parameter_given_twice_is_refused():
+    with pytest.raises(InvalidInput, match="given twice"):
+        read_grid("fast=5 slow=20 fast=6")
 
 
 def test_what_is_unknown_is_refused(trader):

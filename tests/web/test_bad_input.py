@@ -113,7 +113,11 @@ def test_bodies_of_other_kinds(client: Any, services: FakeServices, path: str) -
         {"symbols": ["AAPL"] * 101},
         {"wait": 1},
         {"wait": "true"},
-        {"strategy": "x"},
+        {"colour": "x"},
+        {"strategy": ""},
+        {"parameters": {"fast": "5"}},
+        {"start": 5},
+        {"participation": 0},
         *(
             {"symbols": [bad]}
             for bad in ("", " ", "A" * 13, "../../etc/passwd", "..", "/abs", "A\u0000B", "AAPL\nX", "\u202eAAPL")

@@ -170,6 +170,40 @@ def test_backtest_is_accepted_and_its_result_is_the_tasks(client: Any, services:
     assert waited.json["performance"] == PERFORMANCE
 
 
+def test_a_strategy_with_its_bars_and_costs_is_backtested_by_api(client: Any, services: FakeServices) -> None:
+    body = {
+        "symbols": ["AAPL"], "strategy": "sma_cross", "parameters": {"fast": 5, "slow": 20.0}, "timeframe": "5Min",
+        "start": "2024-01-02", "end": "2024-03-28", "participation": 0.05, "half_spread_bps": 1, "models": "stored",
+        "exits": {"trailing_fraction": 0.05}, "seed": 3,
+    }  # fmt: skip
+    assert client.post("/api/backtest/run", json=body).status_code == 202
+    asked = parse_request(services.tasks.accepted[-1][1])
+    assert (asked.strategy, asked.parameters, asked.timeframe) == ("sma_cross", {"fast": 5, "slow": 20}, "5Min")
+    assert (str(asked.start), str(asked.participation), str(asked.half_spread_bps)) == ("2024-01-02", "0.05", "1.0")
+    assert (asked.models, asked.seed, asked.exits.trailing_fraction) == ("stored", 3, 0.05)
+    assert str(asked.slippage_bps) == "2"
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "says"),
+    [
+        ({"parameters": {"fast": 5}}, 422, "belong to a strategy"),
+        ({"start": "2024-03-02", "end": "2024-03-01"}, 422, "swap or widen"),
+        ({"start": 5}, 400, "a day such as"),
+        ({"participation": 0}, 400, "participation"),
+        ({"strategy": "rsi", "timeframe": "2Min"}, 400, "timeframe"),
+        ({"parameters": {"fast": "5"}}, 400, "parameters"),
+        ({"strategy": ""}, 400, "strategy"),
+    ],
+)
+def test_a_backtest_that_cannot_be_is_refused_at_once(
+    client: Any, services: FakeServices, change: Any, status: int, says: str
+) -> None:
+    refused = client.post("/api/backtest/run", json={"symbols": ["AAPL"]} | change)
+    assert refused.status_code == status and says in refused.text, refused.text
+    assert services.tasks.accepted == []
+
+
 @pytest.mark.parametrize(
     ("field", "bounds"),
     [("days", (2, MAX_DAYS)), ("initial_capital", (1_000, 1e9)), ("symbols", (["AAPL"], [f"S{n}" for n in range(100)]))],

@@ -33,7 +33,7 @@ def _listed(value: object) -> object:
 
 # Numbers are numbers: "5" and true are none.
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-Day = Annotated[date, BeforeValidator(_calendar_day)]
+Day = Annotated[date, Field(strict=False), BeforeValidator(_calendar_day)]
 Names = Annotated[SymbolNames, BeforeValidator(_listed)]
 Whole = Annotated[int, Field(strict=True)]
 Yes = Annotated[bool, Field(strict=True)]
