@@ -151,6 +151,7 @@ class Signal(Answer):
     volatility: float | None = Field(description="Standard deviation of daily returns")
     members: list[float | None] = Field(description="Each model's daily forecast")
     votes: dict[str, float | None] = Field(description="The columns behind the score of a strategy of rules, by name")
+    strategy: str = Field(description="Whose word it is, where several strategies share the account; else empty")
     held_quantity: str
     side: str | None
     quantity: str | None
