@@ -35,7 +35,7 @@ from app.strategies.strategy import Columns, Strategy, Values
 Progress = Callable[[int, int, str], None]
 _BATCH = 16  # sets that a thread does at a time, each from a score of its own
 # Pairs of lines that a thread does at a time: many, because a line that comes into the cache should serve all its pairs.
-_PAIRS, _VOTES_BYTES = 128, 16 << 20
+_PAIRS, _VOTES_BYTES = 128, 8 << 20
 _NO_MARKS = np.empty(0, dtype=np.int64)
 _NO_SPOTS, _NO_AMOUNTS = np.empty((0, 4), dtype=np.int64), np.empty((0, 4))
 
@@ -119,7 +119,7 @@ def sweep(
     *,
     marks: Integers = _NO_MARKS,
     threads: int = 2,
-    line_bytes: int = 48 << 20,
+    line_bytes: int = 32 << 20,
     progress: Progress = lambda _done, _total, _message: None,
 ) -> Sweep:
     """Every set on the bars of the one symbol of `panel`.
