@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from app.domain.ports import Clock
 from app.domain.trial import DataSet, Trial
@@ -68,6 +69,10 @@ class ResearchLedger:
     def newest_check(self, subject: str, content: str) -> LookaheadCheck | None:
         """The newest check of a subject with this very content."""
         return self._db.read(lambda c: verdicts.newest_check(c, subject, content))
+
+    def first_check_at(self, subject: str, content: str) -> datetime | None:
+        """When a subject with this very content was first looked at."""
+        return self._db.read(lambda c: verdicts.first_check_at(c, subject, content))
 
     def verdict_override(self, strategy: str, values: Mapping[str, float]) -> Override | None:
         """The override in force: the newest, where no verdict has come since."""

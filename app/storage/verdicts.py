@@ -106,6 +106,13 @@ def newest_check(connection: Connection, subject: str, content: str) -> Lookahea
     return None if row is None else LookaheadCheck(**{one.name: row[one.name] for one in fields(LookaheadCheck)})
 
 
+def first_check_at(connection: Connection, subject: str, content: str) -> datetime | None:
+    """When a subject was first looked at as it is."""
+    table = LOOKAHEAD_CHECKS.c
+    query = select(table.at).where(table.content == content, table.subject == subject).order_by(table.id).limit(1)
+    return connection.execute(query).scalar_one_or_none()
+
+
 def _record(row: Any) -> VerdictRecord:
     checks = tuple(Check(**{**check, "level": Level(check["level"])}) for check in row["checks"])
     judged = Judged(verdict=Verdict(checks=checks), **{name: row[name] for name in ("strategy", "values", "dataset", "trials")})

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.errors import InvalidInput
+from app.domain.verdict import Check, Judged, Level, Verdict
 from app.marketdata.generator import generate_daily
 from app.risk.limits import Policy, RiskLimits
 from app.runtime.calendar import new_york_calendar
@@ -26,11 +27,11 @@ BARS = generate_daily(5, ("SPY", "AAPL"), new_york_calendar().between(date(2022,
 class Bench:
     """A user's strategy in a directory of its own, its checks, and the gate before it."""
 
-    def __init__(self, database: DatabaseService, directory: Path) -> None:
-        self.database = database
+    def __init__(self, database: DatabaseService, directory: Path, clock: HandClock) -> None:
+        self.database, self.clock = database, clock
         strategies = StrategyService(directory)
         self.file, _ = strategies.create("own", as_class=False)
-        self.contents = CheckedContents(database, directory, HandClock())
+        self.contents = CheckedContents(database, directory, clock)
         self.checks = CheckService(
             database,
             find=strategies.find,
@@ -49,8 +50,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(database, tmp_path: Path) -> Bench:
-    return Bench(DatabaseService(database, HandClock()), tmp_path / "strategies")
+def bench(ledger: DatabaseService, hand_clock: HandClock, tmp_path: Path) -> Bench:
+    return Bench(ledger, tmp_path / "strategies", hand_clock)
 
 
 def test_a_users_strategy_is_refused_until_its_check_has_passed(bench: Bench) -> None:
@@ -83,7 +84,7 @@ def test_a_persons_word_says_who_why_and_when_and_ends_with_the_next_check(bench
     with pytest.raises(InvalidInput, match="say why"):
         bench.checks.override("own", {}, actor="ada", reason=" ")
     decided = bench.checks.override("own", {}, actor="ada", reason=" it reads a list of holidays ")
-    assert (decided.actor, decided.reason, decided.at) == ("ada", "it reads a list of holidays", HandClock().now())
+    assert (decided.actor, decided.reason, decided.at) == ("ada", "it reads a list of holidays", bench.clock.now())
     assert bench.objection() is None
     assert "never looked at" in str(bench.objection(VALUES | {"span": 5.0}))
     event = bench.database.audit_events([bench.database.check_audit()[1].seq])[0]
@@ -99,6 +100,36 @@ def test_a_persons_word_says_who_why_and_when_and_ends_with_the_next_check(bench
     assert bench.objection() is None
     assert not bench.check()
     assert "looks ahead" in str(bench.objection())
+
+
+def test_a_verdict_from_before_the_file_was_what_it_is_does_not_count(bench: Bench) -> None:
+    def judge(level: Level) -> None:
+        check = Check(name="trades", level=level, figure=30.0, threshold=30.0, sentence="30 closed trades")
+        judged = Judged(strategy="own", values=VALUES, dataset="d", trials=1, verdict=Verdict(checks=(check,)))
+        bench.database.save_verdict(judged)
+
+    def objection() -> str | None:
+        check = bench.contents.gate("own", VALUES, uses_models=False)
+        return VerdictGate(bench.database, strategy="own", values=VALUES, real_money=True, check=check).entries_forbidden()
+
+    bench.check()
+    bench.clock.forward(60)
+    judge(Level.PASS)
+    assert objection() is None
+    bench.clock.forward(60)
+    bench.file.write_text(bench.file.read_text() + "\n# another\n")
+    assert bench.check()
+    assert "is older than its file" in str(objection())
+    bench.clock.forward(60)
+    bench.database.override_verdict("own", VALUES, actor="ada", reason="only a remark was changed")
+    assert objection() is None
+    judge(Level.FAIL)
+    assert "is FAIL" in str(objection())
+    judge(Level.WARN)
+    assert objection() is None
+    bench.clock.forward(60)
+    assert bench.check()  # looked at again as it was: nothing has changed
+    assert objection() is None
 
 
 def test_a_strategy_of_the_product_needs_no_check_and_no_override(bench: Bench) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +28,7 @@ class Checks(Protocol):
 
     def keep_check(self, check: LookaheadCheck) -> None: ...  # noqa: D102
     def newest_check(self, subject: str, content: str) -> LookaheadCheck | None: ...  # noqa: D102
+    def first_check_at(self, subject: str, content: str) -> datetime | None: ...  # noqa: D102
 
 
 class CheckedContents:
@@ -85,6 +87,12 @@ class CheckGate:
     def __init__(self, database: Checks, contents: Mapping[str, str]) -> None:
         self._database = database
         self._contents = dict(contents)
+
+    def file_known_since(self) -> datetime | None:
+        """When the user's file with these parameters was first looked at as it is now: a verdict from before may be on another.
+        None where nothing of the user's trades, or it was never looked at."""
+        found = [self._database.first_check_at(name, content) for name, content in self._contents.items() if name != MODEL]
+        return found[0] if found else None
 
     def objection(self) -> str | None:
         """What speaks against it, None when all was looked at and nothing found, or a person has decided so. What cannot be

@@ -4,6 +4,7 @@ nothing until it has another or a person overrides it; nor does one that looks a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Protocol
 
 from app.domain.errors import AlphaTraderError
@@ -21,6 +22,7 @@ class Check(Protocol):
     """Whether a strategy was looked at for what it knows of the future."""
 
     def objection(self) -> str | None: ...  # noqa: D102
+    def file_known_since(self) -> datetime | None: ...  # noqa: D102
 
 
 class VerdictGate:
@@ -49,9 +51,12 @@ class VerdictGate:
     def _judged(self) -> str | None:
         try:
             found = self._database.newest_verdict(self._strategy, self._values)
-            if found is not None and found.judged.verdict.level is not Level.FAIL:
+            since = None if self._check is None else self._check.file_known_since()
+            decided = self._database.verdict_override(self._strategy, self._values)
+            if decided is not None and (since is None or decided.at >= since):
                 return None
-            if self._database.verdict_override(self._strategy, self._values) is not None:
+            is_older = found is not None and since is not None and found.at < since
+            if found is not None and found.judged.verdict.level is not Level.FAIL and not is_older:
                 return None
         except AlphaTraderError as fault:
             return f"the verdict on {self._strategy} cannot be read: {fault.message}"
@@ -59,6 +64,8 @@ class VerdictGate:
         mend = f'or decide otherwise: trader verdict override {self._strategy} --reason "..."'
         if found is None:
             return f"there is no verdict on {named}: run a backtest of it, {mend}"
+        if is_older:
+            return f"the verdict on {named} is older than its file: run a backtest of it as it is now, {mend}"
         return f"the verdict on {named} is FAIL ({'; '.join(found.judged.verdict.reasons[:2])}): {mend}"
 
     def entries_forbidden(self) -> str | None:
