@@ -27,7 +27,8 @@ SCRIPTS = {
     "storage": (6, True),
     "cycle": (8, False),
     "scaling": (4, False),
-    "memory": (4, False),
+    "memory": (2, False),
+    "tuning": (3, True),
 }
 SILENT = {"same_trades"}  # fails loudly, tells no figures
 

@@ -33,7 +33,7 @@ from app.risk.limits import Policy, RiskLimits
 from app.runtime.calendar import new_york_calendar
 
 SIZES = (32, 500, 3_000, 10_000)
-DAYS, DRIVEN_DAYS = 250, 10
+DAYS, DRIVEN_DAYS = 250, 5
 POLICY = Policy(buy_threshold=0.2, sell_threshold=-0.2, confidence_threshold=0.0)
 COLUMNS = ("view", "decide", "driver day", "loop day", "loop day and layout")
 
@@ -125,10 +125,11 @@ def main() -> None:
     for symbols in SIZES:
         found = measure(symbols)
         rows.append({"workload": "scaling", "symbols": symbols, "milliseconds": found})
+        record(rows[-1:], wish.out)
         print(f"{symbols:>19} {' '.join(f'{found[name]:20.3f}' for name in COLUMNS)}", flush=True)
     slopes = {name: growth({row["symbols"]: row["milliseconds"][name] for row in rows}) for name in COLUMNS}
     print(f"{'growth':>19} {' '.join(f'{slopes[name]:20.2f}' for name in COLUMNS)}")
-    record([*rows, {"workload": "scaling", "growth": slopes}], wish.out)
+    record([{"workload": "scaling", "growth": slopes}], wish.out)
 
 
 if __name__ == "__main__":

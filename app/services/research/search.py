@@ -75,7 +75,7 @@ class OptimizeJob:
         if self._is_over():
             return {"skipped": True}
         study, number = self._open(), int(chunk["trial"])
-        known = next((trial for trial in study.trials if trial.user_attrs.get("chunk") == number), None)
+        known = next((trial for trial in study.get_trials(deepcopy=False) if trial.user_attrs.get("chunk") == number), None)
         if known is not None and known.state is TrialState.COMPLETE:
             return dict(known.user_attrs["result"])
         trial = self._ask(study, number) if known is None else _again(study, known)
