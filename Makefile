@@ -36,7 +36,7 @@ up: $(VENV)/.ready ## Start everything on this machine; Ctrl-C stops it all
 
 test: $(VENV)/.ready-dev ## Everything a change must pass: make check, then the test suite
 	@$(MAKE) --no-print-directory -j 2 check compiled-loop compiled-rest
-	@$(BIN)/pytest -n 2
+	@$(BIN)/pytest -n 2 --dist worksteal
 
 # What the suite needs compiled, on the core that make check leaves free: else each of pytest's workers compiles it all.
 compiled-loop compiled-rest: compiled-%: $(VENV)/.ready-dev

@@ -39,7 +39,8 @@ def random_walk(bars: int, seed: int = 7, sigma: float = 8e-4) -> dict[str, np.n
 
 def told(command: Sequence[str | Path]) -> list[Message]:
     """The lines of JSON that a contestant printed. One that fails says why and takes no part."""
-    environment = os.environ | {"PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE / 'peers'}"}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}  # our cache is no peer's
+    environment = inherited | {"PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE / 'peers'}"}
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(map(str, command[1:3]))} failed:\n{done.stderr[-2000:]}")

@@ -6,7 +6,10 @@ import os
 
 import pytest
 
+from tests.scratch import keep_files_in_memory
+
 pytest_plugins = ["tests.databases"]
+keep_files_in_memory()  # here, before anything asks where temporary files go
 
 LONG = os.environ.get("FAULTS") == "long"
 # Scenarios of whole cycles: the short form plays them on SQLite alone. What the databases themselves promise is tested on both.

@@ -30,7 +30,7 @@ _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 class MinutePath(NamedTuple):
-    """Minute bars without labels; every array has shape (steps,) from `day_path`, (n_bars, steps) from `bar_paths`."""
+    """Minute bars without labels; every array has shape (n_bars, steps)."""
 
     open: Floats
     high: Floats
@@ -48,15 +48,6 @@ def path_key(seed: int, symbol: str, day: date, part: int = 0) -> int:
     """The key of one bar's path. part: number of the source bar within the day, 0 for a daily bar."""
     text = f"{seed}|{symbol}|{day.isoformat()}|{part}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
-
-
-def day_path(
-    seed: int, symbol: str, day: date, steps: int, open: float, high: float, low: float, close: float, volume: float
-) -> MinutePath:
-    """`steps` minute bars inside one daily bar, volume heavier near open and close."""
-    o, h, lo, c, v = (np.array([x], dtype=np.float64) for x in (open, high, low, close, volume))
-    paths = bar_paths([path_key(seed, symbol, day)], steps, open=o, high=h, low=lo, close=c, volume=v, smile=True)
-    return MinutePath(*(array[0] for array in paths))
 
 
 def bar_paths(

@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.engine.path import bar_paths, day_path, on_tick, path_key
+from app.engine.path import MinutePath, bar_paths, on_tick, path_key
 
 DAY = date(2024, 1, 2)
+
+
+def day_path(seed, symbol, day, steps, open, high, low, close, volume):
+    """The path of one daily bar; arrays of shape (steps,)."""
+    o, h, lo, c, v = (np.array([x], dtype=np.float64) for x in (open, high, low, close, volume))
+    paths = bar_paths([path_key(seed, symbol, day)], steps, open=o, high=h, low=lo, close=c, volume=v, smile=True)
+    return MinutePath(*(array[0] for array in paths))
 
 
 @st.composite
