@@ -40,6 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = home / "log"
     environment = os.environ | {
         "HOME": str(home),
+        "COMPILED_CACHE_DIR": str(Path(os.environ["NUMBA_CACHE_DIR"]).parent),
         "XDG_RUNTIME_DIR": str(home),
         "API_PORT": str(port),
         "GUNICORN_RECEIVE_SECONDS": "1",
