@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,7 @@ import typer
 
 from app.commands.backtests import Html, Png, check_folders, write_made
 from app.commands.console import chosen_settings, errors, out, print_rows
-from app.commands.research_options import Grid, Shared, Top, read_grid, with_options
+from app.commands.research_options import Grid, Shared, Top, Traded, read_grid, with_options
 from app.commands.research_results import minute, number, percent, print_run, values_of
 from app.domain.errors import InvalidInput
 from app.domain.research import ResearchRun, RunState
@@ -38,7 +38,7 @@ class Way:
     png: Png = None
 
 
-@with_options(shared=Shared, way=Way)
+@with_options(shared=Shared, traded=Traded, way=Way)
 def sweep(
     strategy: Strategy,
     grid: Grid,
@@ -49,11 +49,12 @@ def sweep(
     ] = "next_open",
     *,
     shared: Shared,
+    traded: Traded,
     way: Way,
 ) -> None:
     """Try every combination of parameters on the first part of the bars, choose on the second, tell the worth on the third."""
     own = {"grid": read_grid(grid), "axes": _axes(axes), "fill": fill, "top": top}
-    _begin("sweep", {"strategy": strategy, **shared.request(), **own}, way)
+    _begin("sweep", {"strategy": strategy, **shared.request(), **asdict(traded), **own}, way)
 
 
 @with_options(shared=Shared, way=Way)
@@ -87,7 +88,7 @@ def walk_forward(
     _begin("walk_forward", {"strategy": strategy, **shared.request(), **own}, way)
 
 
-@with_options(shared=Shared, way=Way)
+@with_options(shared=Shared, traded=Traded, way=Way)
 def optimize(
     strategy: Strategy = "weighted_ensemble",
     bounds: Annotated[str, typer.Option(help='What is searched: "fast=5:50 slow=20:200". Default: all parameters.')] = "",
@@ -96,12 +97,13 @@ def optimize(
     top: Top = 10,
     *,
     shared: Shared,
+    traded: Traded,
     way: Way,
 ) -> None:
     """Search parameters on the first part of the bars (Optuna), choose on the second, tell the worth on the third."""
     searched = {name: (values[0], values[-1]) for name, values in read_grid(bounds, ranges_only=True).items()}
     own = {"bounds": searched, "trials": trials, "seconds": seconds, "top": top}
-    _begin("optimize", {"strategy": strategy, **shared.request(), **own}, way)
+    _begin("optimize", {"strategy": strategy, **shared.request(), **asdict(traded), **own}, way)
 
 
 @research.command(name="list")

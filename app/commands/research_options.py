@@ -13,6 +13,7 @@ import typer
 
 from app.commands.arguments import Symbols, read_date, read_symbols
 from app.domain.errors import InvalidInput
+from app.engine.costs import BORROW_RATE
 
 _MOST_VALUES = 1000  # of a parameter
 
@@ -58,6 +59,16 @@ class Shared:
             "start": read_date(self.start),
             "end": read_date(self.end),
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traded:
+    """Which way a kernel that looks at one instrument trades. Each field is an option of that name."""
+
+    sides: Annotated[
+        str, typer.Option(help="long; or both, which sells short too. The account that trades is long only: for study alone.")
+    ] = "long"
+    borrow_rate: Annotated[float, typer.Option(min=0, max=10, help="A year, of the value sold short.")] = BORROW_RATE
 
 
 def with_options(**groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -56,7 +56,8 @@ def _print_search(result: Mapping[str, Any]) -> None:
         f"{trials['counted_on_these_bars']} configurations have been tried on these bars by now, each a chance for luck.",
         soft_wrap=True,
     )
-    out.print(f"fills: {result['assumptions']['fills']}", soft_wrap=True)
+    assumed = result["assumptions"]
+    out.print(f"fills: {assumed['fills']}; sides: {assumed['sides']}", soft_wrap=True)
     if result.get("verdict"):
         print_verdict(result["verdict"])
 

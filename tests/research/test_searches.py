@@ -90,8 +90,9 @@ def test_a_sweep_tries_each_set_once_and_chooses_on_bars_it_did_not_see(service)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_sweep_with_shorts_says_so_in_its_result_and_its_verdict(service):
-    run = service.work(service.start("sweep", SWEEP | {"sides": "both", "borrow_rate": 0.05}))
+@pytest.mark.parametrize(("kind", "asked"), [("sweep", SWEEP), ("optimize", SEARCH)])
+def test_shorts_are_told_in_the_result_and_open_no_gate(service, kind, asked):
+    run = service.work(service.start(kind, asked | {"sides": "both", "borrow_rate": 0.05}))
     assert "short" in run.result["assumptions"]["sides"] and "5.00%" in run.result["assumptions"]["sides"]
     assert run.result["verdict"]["sides"] == run.result["assumptions"]["sides"]
     with pytest.raises(NotFound):  # no gate opens for an account that is long only

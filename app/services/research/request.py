@@ -75,7 +75,7 @@ class ResearchRequest(BaseModel):
     minimum_commission: Money = 0.0
     fill: Literal["next_open", "close"] = "next_open"
     sides: Literal["long", "both"] = "long"
-    borrow_rate: float = Field(BORROW_RATE, ge=0, le=10, allow_inf_nan=False)
+    borrow_rate: Finite = Field(BORROW_RATE, ge=0, le=10)
 
     @model_validator(mode="after")
     def _check_span(self) -> Self:

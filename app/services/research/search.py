@@ -23,9 +23,9 @@ from app.services.research.chosen_curve import chosen_curve
 from app.services.research.request import OptimizeRequest, parse
 from app.services.research.runs import Plain, Progress
 from app.services.research.selection import days_of, parts_of, select
-from app.services.research.sweep import assumptions
+from app.services.research.sweep import assumptions, tell_verdict
 from app.services.verdicts.sweep_verdict import sweep_result
-from app.services.verdicts.verdict_service import VerdictService, verdict_fields
+from app.services.verdicts.verdict_service import VerdictService
 from app.strategies.strategy import Parameter, Strategy, Values, checked
 
 KIND = "optimize"
@@ -142,8 +142,7 @@ class OptimizeJob:
                 progress=progress,
             )
         )
-        judge.keep(judged, run_id)
-        return verdict_fields(judged)
+        return tell_verdict(judge, judged, self._asked, run_id)
 
     def _evaluate(self, values: Mapping[str, float], progress: Progress) -> tuple[dict[str, Any], float]:
         """(what to keep, what to tell the search)."""

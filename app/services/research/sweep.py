@@ -8,6 +8,7 @@ from typing import Any
 from app.backtest.compiled.evaluation import Figures, evaluate
 from app.backtest.compiled.instrument import FillRule
 from app.domain.ports import Clock
+from app.domain.verdict import Judged
 from app.services.research.bench import ResearchBench, each, first_judged, grid_sets, setup_of
 from app.services.research.chosen_curve import chosen_curve
 from app.services.research.heat_map import axes_of, heat_map
@@ -98,10 +99,14 @@ class SweepJob:
             threads=self._threads,
             progress=progress,
         )
-        judged = judge.judge(result)
-        if self._asked.sides == "long":  # with shorts it is no verdict on what the account would trade: it opens no gate
-            judge.keep(judged, run_id)
-        return verdict_fields(judged) | {"sides": setup_of(self._asked).assumption}
+        return tell_verdict(judge, judge.judge(result), self._asked, run_id)
+
+
+def tell_verdict(judge: VerdictService, judged: Judged, asked: ResearchRequest, run_id: str) -> dict[str, Any]:
+    """The verdict as it is answered; kept under `run_id` where it is one on what the account would trade."""
+    if asked.sides == "long":  # with shorts it is none, and must open no gate
+        judge.keep(judged, run_id)
+    return verdict_fields(judged) | {"sides": setup_of(asked).assumption}
 
 
 def assumptions(request: ResearchRequest) -> dict[str, Any]:
