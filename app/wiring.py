@@ -155,9 +155,7 @@ def build(settings: Settings) -> Services:
             strategy=chosen.name if chosen else MODEL_DRIVEN,
             values=chosen.values if chosen else {},
             real_money=settings.trading_mode is TradingMode.LIVE,
-            check=checked_contents.gate(
-                settings.strategy, chosen.values if chosen else {}, uses_models=chosen is None or chosen.uses_models
-            ),
+            check=checked_contents.gate(_traded(chosen), uses_models=chosen is None or chosen.uses_models),
         ),
     )
     trials = TrialLedger(database)
@@ -378,6 +376,14 @@ def chosen_strategy(settings: Settings) -> Chosen | SharedAccount | None:
             f"STRATEGY={settings.strategy} uses forecasts of daily bars; unset STRATEGY_TIMEFRAME={settings.strategy_timeframe}"
         )
     return chosen
+
+
+def _traded(chosen: Chosen | SharedAccount | None) -> list[tuple[str, Mapping[str, float]]]:
+    """The strategies of the account with their parameters."""
+    if chosen is None:
+        return [(MODEL_DRIVEN, {})]
+    parts = [one for one, _ in chosen.parts] if isinstance(chosen, SharedAccount) else [chosen]
+    return [(one.strategy.name, one.values) for one in parts]
 
 
 def uses_models(settings: Settings) -> bool:

@@ -43,7 +43,7 @@ class Bench:
         )
 
     def objection(self, values: dict[str, float] = VALUES) -> str | None:
-        return self.contents.gate("own", values, uses_models=False).objection()
+        return self.contents.gate([("own", values)], uses_models=False).objection()
 
     def check(self, **values: float) -> bool:
         return self.checks.lookahead("own", bars=BARS, values=values).passed
@@ -65,7 +65,7 @@ def test_other_parameters_and_another_file_ask_for_a_check_of_their_own(bench: B
     assert "never looked at" in str(bench.objection(VALUES | {"length": 30.0}))
     assert bench.check(length=30)
     assert bench.objection(VALUES | {"length": 30}) is None
-    running = bench.contents.gate("own", VALUES, uses_models=False)
+    running = bench.contents.gate([("own", VALUES)], uses_models=False)
     bench.file.write_text(bench.file.read_text() + "\n# another\n")
     assert "never looked at" in str(bench.objection())
     assert running.objection() is None  # what was loaded before is what was checked
@@ -109,7 +109,7 @@ def test_a_verdict_from_before_the_file_was_what_it_is_does_not_count(bench: Ben
         bench.database.save_verdict(judged)
 
     def objection() -> str | None:
-        check = bench.contents.gate("own", VALUES, uses_models=False)
+        check = bench.contents.gate([("own", VALUES)], uses_models=False)
         return VerdictGate(bench.database, strategy="own", values=VALUES, real_money=True, check=check).entries_forbidden()
 
     bench.check()
@@ -133,14 +133,14 @@ def test_a_verdict_from_before_the_file_was_what_it_is_does_not_count(bench: Ben
 
 
 def test_a_strategy_of_the_product_needs_no_check_and_no_override(bench: Bench) -> None:
-    assert bench.contents.gate("sma_cross", {"fast": 10.0, "slow": 30.0}, uses_models=False).objection() is None
+    assert bench.contents.gate([("sma_cross", {"fast": 10.0, "slow": 30.0})], uses_models=False).objection() is None
     with pytest.raises(InvalidInput, match="of the product"):
         bench.checks.override("sma_cross", {}, actor="ada", reason="why not")
 
 
 @pytest.mark.parametrize(("name", "values"), [(MODEL_DRIVEN, {}), ("confirmed_forecast", {"fast": 10.0})])
 def test_whatever_asks_the_models_waits_for_their_check(bench: Bench, name: str, values: dict[str, float]) -> None:
-    gate = bench.contents.gate(name, values, uses_models=True)
+    gate = bench.contents.gate([(name, values)], uses_models=True)
     assert "model as it is now was never looked at" in str(gate.objection())
     bench.contents.keep(MODEL, {}, "features", passed=False)
     assert "model looks ahead (features)" in str(gate.objection())
@@ -155,7 +155,7 @@ def test_only_real_money_is_refused(bench: Bench) -> None:
             strategy="own",
             values=VALUES,
             real_money=real_money,
-            check=bench.contents.gate("own", VALUES, uses_models=False),
+            check=bench.contents.gate([("own", VALUES)], uses_models=False),
         )
         for real_money in (True, False)
     ]

@@ -18,11 +18,11 @@ from app.compiled_cache import COMPILED_FROM, KEPT_DAYS, SETTING, digest
 APP = Path(__file__).parents[2] / "app"
 # Asks the rules, which have the exits inlined, about a price of 99 over a stop at 94.
 QUESTION = """
-from app.engine.rules import _HOLD, _STOP, _hold
+from app.engine.rules.exits import HOLD, STOP, _hold
 from app.risk.exits import Levels
 from app.risk.limits import Policy
 answer = _hold(0, False, True, 0, False, 99.0, 0.0, 0.0, 0.0, Levels(94.0, 120.0, 120.0), Policy())
-print({_HOLD: "hold", _STOP: "stop"}[answer])
+print({HOLD: "hold", STOP: "stop"}[answer])
 """
 WHERE = "import app, os; print(os.environ['NUMBA_CACHE_DIR'])"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -74,9 +74,11 @@ class CheckedContents:
         self._database.keep_check(decided)
         return decided
 
-    def gate(self, strategy: str, values: Mapping[str, float], *, uses_models: bool) -> CheckGate:
-        """For what trades now, by its content at this moment: a later change of the file does not change what runs."""
-        wanted = [(strategy, values)] + ([(MODEL, {})] if uses_models and strategy != MODEL_DRIVEN else [])
+    def gate(self, traded: Sequence[tuple[str, Mapping[str, float]]], *, uses_models: bool) -> CheckGate:
+        """For the strategies, with their parameters, that trade now, by their content at this moment: a later change of a file
+        does not change what runs."""
+        names = {name for name, _ in traded}
+        wanted = [*traded, *([(MODEL, {})] if uses_models and MODEL_DRIVEN not in names else [])]
         contents = {_named(name): self.content(name, given) for name, given in wanted}
         return CheckGate(self._database, {name: content for name, content in contents.items() if content is not None})
 
