@@ -16,6 +16,7 @@ from app.domain.ports import Account, VenueClock
 from app.domain.records import BacktestRecord
 from app.engine.decision import SymbolRecord
 from app.risk.limits import Policy
+from app.services.accounts.accounts import Accounts
 
 
 class Venue(Protocol):
@@ -185,3 +186,5 @@ class Services(Protocol):
     def research(self) -> Research: ...  # noqa: D102
     @property
     def tasks(self) -> TaskQueue: ...  # noqa: D102
+    @property
+    def accounts(self) -> Accounts: ...  # noqa: D102 - the real one: there is no second way to tell who may do what

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.exits.guarding import Scene
 
-PAPER = {"TRADING_MODE": "paper", "SECRET_KEY": "x" * 40, "ADMIN_PASSWORD": "not-the-default"}
+PAPER = {"TRADING_MODE": "paper", "SECRET_KEY": "7b1f0c92e4a85d36b0e97a14c853f26d", "ADMIN_PASSWORD": "four-Blue-kettles"}
 
 
 @contextmanager
