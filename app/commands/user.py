@@ -14,8 +14,10 @@ import typer
 from rich.markup import escape
 
 from app.commands.console import actor, chosen_settings, out, print_rows
+from app.config import Settings, TradingMode
 from app.domain.account import Role, Scope
 from app.domain.errors import InvalidInput
+from app.local.session import RUN_DATABASE, SIMULATED
 from app.services.accounts.accounts import Accounts
 
 user = typer.Typer(
@@ -181,13 +183,21 @@ def end(
 def _accounts() -> Iterator[Accounts]:
     from app.wiring import build_accounts
 
-    chosen = chosen_settings()
+    chosen = _of_saved_run(chosen_settings())
     held = build_accounts(chosen)
     held.seed(chosen.admin_username, chosen.admin_password.get_secret_value())
     try:
         yield held
     finally:
         held.database.close()
+
+
+def _of_saved_run(chosen: Settings) -> Settings:
+    """In the simulated mode the accounts are those of the saved run, also while it does not run."""
+    directory = chosen.state_dir / SIMULATED
+    if chosen.trading_mode is not TradingMode.SIMULATED or "database_url" in chosen.model_fields_set or not directory.is_dir():
+        return chosen
+    return chosen.model_copy(update={"state_dir": directory, "database_url": f"sqlite:///{directory / RUN_DATABASE}"})
 
 
 def _password(*, stdin: bool, generate: bool) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from app.domain.account import Proof, Role, Rotation, Session, User
 from app.domain.audit import Kind
@@ -14,6 +14,7 @@ from app.domain.errors import Conflict, NotFound
 from app.storage import audit
 from app.storage.tables import SESSIONS, USERS
 
+_KEPT_FOR = timedelta(days=90)
 _LIVE = SESSIONS.c.ended_at.is_(None)
 
 
@@ -61,7 +62,8 @@ def use_step(connection: Connection, user_id: str, step: int) -> bool:
 
 
 def open_session(connection: Connection, session: Session, username: str) -> None:
-    """A login that succeeded."""
+    """A login that succeeded. Sessions long over are cleared away."""
+    connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at < session.created_at - _KEPT_FOR))
     values = {column.name: getattr(session, column.name) for column in SESSIONS.c}
     connection.execute(insert(SESSIONS).values(**values))
     tell(connection, "logged_in", username, username, session_id=session.session_id, address=session.address)

@@ -199,6 +199,20 @@ def test_no_entry_point_starts(tmp_path: Path, entry: str) -> None:
     assert not list(tmp_path.rglob("*.db")), "nothing was begun"
 
 
+@pytest.mark.processes
+@pytest.mark.skipif(os.environ.get("SECURITY") != "long", reason="starts the whole API; make test-security runs it")
+def test_the_api_does_not_start_over_an_account_with_a_weak_password(tmp_path: Path) -> None:
+    clean = {name: value for name, value in os.environ.items() if name not in LIVE} | {"PYTHONPATH": str(ROOT)}
+    command = (sys.executable, "-m", "app.cli", "user", "passwd", "admin", "--password-stdin")
+    subprocess.run(command, cwd=tmp_path, env=clean, input=b"password2", timeout=120, check=True)
+    exposed = clean | OPEN | {"API_PORT": "50999", "DATABASE_URL": "sqlite:///database/alpha_trader.db"}
+    ended = subprocess.run(
+        (sys.executable, *ENTRIES["api"]), cwd=tmp_path, env=exposed, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 3
+    assert "trader user passwd admin" in ended.stderr and "Traceback" not in ended.stderr and "password2" not in ended.stderr
+
+
 def _cpu_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
