@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
+import random
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -30,6 +33,8 @@ from app.services.database_service import DatabaseService
 from tests.databases import HandClock
 
 from .people import PASSWORD, REAL, SETTINGS, accounts_of, enter, person, wrong
+
+GUESSES = int(os.environ.get("GUESSES", "200"))
 
 
 def code_of(accounts: Accounts, user: User, clock: HandClock) -> str:
@@ -98,6 +103,21 @@ def test_strangers_get_ten_tries_together_and_lock_nobody_out(accounts: Accounts
     assert enter(accounts, address="10.9.9.9").user.username == "anna"
     hand_clock.forward(WINDOW.total_seconds())
     assert enter(accounts, address="10.7.7.7")
+
+
+def test_guesses_of_many_from_many_stay_few(accounts: Accounts) -> None:
+    """P05: in one window at most ten tries at an account and thirty from an address pass, and the owner still gets in."""
+    person(accounts, Role.VIEWER, "anna")
+    enter(accounts, address="10.9.9.9")
+    dice = random.Random(GUESSES)
+    passed: Counter[str] = Counter()
+    for _ in range(GUESSES):
+        name, place = dice.choice(["anna", "anna", "admin", f"user{dice.randrange(50)}"]), f"10.0.{dice.randrange(60)}.1"
+        if wrong(accounts, name, place) == "wrong_credentials":
+            passed.update([name, place])
+    assert passed["anna"] == passed["admin"] == TRIES_OF_STRANGERS
+    assert max(passed.values()) <= TRIES_OF_ADDRESS
+    assert enter(accounts, address="10.9.9.9")
 
 
 def test_unknown_names_block_no_known_account(accounts: Accounts) -> None:
