@@ -275,7 +275,8 @@ class Settings(BaseSettings):
     def is_local(self) -> bool:
         """Simulated, and reached from this machine alone: the defaults will do."""
         beyond = not refusals.is_loopback(self.api_host) or refusals.binds_beyond(self.gunicorn_bind)
-        return self.trading_mode is TradingMode.SIMULATED and not beyond
+        # Whoever puts a proxy in front does so to be reached from elsewhere.
+        return self.trading_mode is TradingMode.SIMULATED and not beyond and not self.trusted_proxies
 
     @property
     def access_token_seconds(self) -> int:

@@ -64,6 +64,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], tuple[str, ...]]] = {
     "open on IPv6": ({}, {"API_HOST": "::"}, ("SECRET_KEY", "ADMIN_PASSWORD")),
     "open past API_HOST": ({}, {"GUNICORN_BIND": "0.0.0.0:5000"}, ("SECRET_KEY", "ADMIN_PASSWORD")),
     "open as well": ({}, {"GUNICORN_BIND": "127.0.0.1:5000,192.168.1.2:5000"}, ("SECRET_KEY", "ADMIN_PASSWORD")),
+    "open behind a proxy": ({}, {"TRUSTED_PROXIES": "127.0.0.1"}, ("SECRET_KEY", "ADMIN_PASSWORD")),
     "queue without password": (GOOD, {"REDIS_URL": "redis://queue:6379/0"}, ("REDIS_URL", "requirepass")),
     "queue without password here": (GOOD, {"REDIS_URL": "redis://127.0.0.1:6379/0"}, ("REDIS_URL", "requirepass")),
     "queue with that of the manual": (GOOD, {"REDIS_URL": "redis://:changeme@queue:6379/0"}, ("REDIS_URL", "guess")),
