@@ -1,6 +1,6 @@
 # Alpha Trader: `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test compiled-loop compiled-rest replay test-risk test-orders test-reconcile test-audit test-statistics exchange-laws exchange-kill bench bench-exchange test-faults kill-campaign check lock clean
+.PHONY: help up test compiled-loop compiled-rest replay test-risk test-orders test-reconcile test-audit test-security test-statistics exchange-laws exchange-kill bench bench-exchange test-faults kill-campaign check lock clean
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
@@ -78,6 +78,9 @@ test-reconcile: $(VENV)/.ready-dev ## The books against the simulated exchange: 
 
 test-audit: $(VENV)/.ready-dev ## The audit log's long campaign: AUDIT_SEEDS=500 sequences of writes and killed runs, log and ledger compared
 	@AUDIT_SEEDS=$${AUDIT_SEEDS:-500} $(BIN)/pytest -n 2 --timeout 7200 tests/audit
+
+test-security: $(VENV)/.ready-dev ## Tokens, routes, logins, start-up refusals at full length: MUTATIONS=10000, GUESSES=10000, LOGINS=200
+	@SECURITY=long MUTATIONS=$${MUTATIONS:-10000} GUESSES=$${GUESSES:-10000} LOGINS=$${LOGINS:-200} $(BIN)/pytest -n 0 -s --timeout 3600 tests/security
 
 test-statistics: $(VENV)/.ready-dev ## How often luck gets PASS and an edge does not: LUCK_MARKETS=1000 generated markets, LUCK_SEED=1
 	@LUCK_MARKETS=$${LUCK_MARKETS:-1000} LUCK_SEED=$${LUCK_SEED:-1} \

@@ -31,6 +31,7 @@ from app.commands.simulator import HELP as SIMULATOR_HELP
 from app.commands.simulator import simulator
 from app.commands.strategy import strategy
 from app.commands.trials import trials, verdict
+from app.commands.user import user
 from app.domain.errors import AlphaTraderError, InvalidInput, TryAgain
 
 cli = typer.Typer(
@@ -50,6 +51,7 @@ cli.command()(doctor)
 cli.add_typer(build)
 cli.add_typer(backup)
 cli.add_typer(strategy)
+cli.add_typer(user)
 cli.add_typer(backtests)
 cli.command(epilog=BACKTEST_EXAMPLES)(backtest)
 cli.command()(trials)

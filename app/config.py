@@ -6,6 +6,7 @@ Names are those of the requirements. Fractions are fractions (0.05 is 5 %), mone
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from enum import StrEnum
 from functools import lru_cache
@@ -20,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.domain.errors import ConfigurationError
 from app.domain.exits import ExitPolicy
 from app.risk.limits import Policy, RiskLimits
+from app.runtime import refusals
 from app.runtime.failpoint import parse
 from app.runtime.sqlite_version import is_safe
 from app.strategies.catalog import MODEL_DRIVEN
@@ -30,7 +32,7 @@ DEFAULT_WATCHLIST = (
 )
 DEFAULT_SECRET_KEY = "change-me-before-anyone-else-can-reach-this-address"  # noqa: S105 - refused outside the simulated mode
 DEFAULT_ADMIN_PASSWORD = "password"  # noqa: S105 - refused outside the simulated mode
-
+LONGEST_ACCESS_SECONDS = 900
 
 DEFAULT_OPT_THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
@@ -137,9 +139,13 @@ class Settings(BaseSettings):
     secret_key: SecretStr = SecretStr(DEFAULT_SECRET_KEY)
     admin_username: str = "admin"
     admin_password: SecretStr = SecretStr(DEFAULT_ADMIN_PASSWORD)
-    access_token_hours: float = Field(24.0, gt=0, le=168)
+    secret_key_previous: SecretStr | None = Field(None, description="The SECRET_KEY before, still believed while it is set.")
+    access_token_hours: float = Field(24.0, gt=0, le=168, description="Elsewhere than on this machine 15 minutes at most.")
+    live_confirmation: str = Field("", description="real money on ACCOUNT_ID, typed by hand; live mode only.")
     api_host: str = "127.0.0.1"
     api_port: int = Field(5000, ge=1, le=65_535)
+    gunicorn_bind: str = Field("", description="Listens there instead of API_HOST and API_PORT.")
+    trusted_proxies: str = Field("", description="Addresses or networks whose X-Forwarded-For is believed.")
 
     database_url: str = "sqlite:///database/alpha_trader.db"
     redis_url: str = "redis://127.0.0.1:6379/0"
@@ -204,7 +210,7 @@ class Settings(BaseSettings):
             object.__setattr__(self, "celery_broker_url", self.redis_url)
         faults = list(self._faults())
         if faults:
-            raise ValueError("; ".join(faults))
+            raise ValueError("\n  ".join(faults))
         return self
 
     def _faults(self) -> list[str]:
@@ -227,17 +233,59 @@ class Settings(BaseSettings):
             faults.append("EXIT_PARTIAL_AT_R and EXIT_PARTIAL_FRACTION belong together; set both or neither")
         if self.risk_flatten_daily_loss > self.risk_max_daily_loss:
             faults.append("RISK_FLATTEN_DAILY_LOSS must not be milder than RISK_MAX_DAILY_LOSS")
-        local = self.trading_mode is TradingMode.SIMULATED and self.api_host in {"127.0.0.1", "localhost", "::1"}
-        if not local:
-            secret = self.secret_key.get_secret_value()
-            if secret == DEFAULT_SECRET_KEY or len(secret.encode()) < 32:
-                faults.append("SECRET_KEY is the default or shorter than 32 bytes; set one: openssl rand -hex 32")
-            password = self.admin_password.get_secret_value()
-            if password == DEFAULT_ADMIN_PASSWORD or len(password) < 12:
-                faults.append("ADMIN_PASSWORD is the default or shorter than 12 characters; set a longer one")
-            if self.trading_mode is not TradingMode.SIMULATED and self.alpaca_api_key.get_secret_value() == "simulated":
+        if self.trading_mode is TradingMode.LIVE:
+            faults += self._confirmation_faults()
+        faults += refusals.proxy_faults("TRUSTED_PROXIES", self.trusted_proxies)
+        if not self.is_local:
+            faults += self._exposure_faults()
+        return faults
+
+    def _confirmation_faults(self) -> list[str]:
+        """Real money takes a sentence typed by hand that names the account."""
+        if not self.alpaca_account_id:
+            return ["TRADING_MODE=live needs ALPACA_ACCOUNT_ID, the account it may trade on, as the venue shows it"]
+        if self.live_confirmation != f"real money on {self.alpaca_account_id}":
+            return ["TRADING_MODE=live needs LIVE_CONFIRMATION; type: real money on, and the id in ALPACA_ACCOUNT_ID"]
+        return []
+
+    def _exposure_faults(self) -> list[str]:
+        """What is no good where others can reach a process of ours, or money or a paper account is at stake."""
+        secret, password = self.secret_key.get_secret_value(), self.admin_password.get_secret_value()
+        faults = [
+            *refusals.key_faults("SECRET_KEY", secret, DEFAULT_SECRET_KEY),
+            *refusals.password_faults("ADMIN_PASSWORD", password, self.admin_username, DEFAULT_ADMIN_PASSWORD),
+            *refusals.database_faults("DATABASE_URL", self.database_url),
+        ]
+        if self.secret_key_previous is not None:
+            faults += refusals.key_faults(
+                "SECRET_KEY_PREVIOUS", self.secret_key_previous.get_secret_value(), DEFAULT_SECRET_KEY
+            )
+        if password == secret:
+            faults.append("ADMIN_PASSWORD and SECRET_KEY are the same; take two")
+        for name in ("redis_url", "celery_broker_url", "opt_journal"):
+            # The default is replaced by the broker that comes along, which has a password.
+            if name in self.model_fields_set:
+                faults += refusals.queue_faults(name.upper(), getattr(self, name))
+        if self.trading_mode is not TradingMode.SIMULATED:
+            for name in _ADDRESSES:
+                faults += refusals.clear_text_faults(name.upper(), getattr(self, name))
+            given = (self.alpaca_api_key, self.alpaca_api_secret)
+            if any(one.get_secret_value() in {"simulated", ""} for one in given):
                 faults.append("ALPACA_API_KEY and ALPACA_API_SECRET are not set")
         return faults
+
+    @property
+    def is_local(self) -> bool:
+        """Simulated, and reached from this machine alone: the defaults will do."""
+        beyond = not refusals.is_loopback(self.api_host) or refusals.binds_beyond(self.gunicorn_bind)
+        # Whoever puts a proxy in front does so to be reached from elsewhere.
+        return self.trading_mode is TradingMode.SIMULATED and not beyond and not self.trusted_proxies
+
+    @property
+    def access_token_seconds(self) -> int:
+        """Life of an access token: as set where only this machine gets in, elsewhere 15 minutes at most."""
+        asked = max(1, round(self.access_token_hours * 3600))
+        return asked if self.is_local else min(asked, LONGEST_ACCESS_SECONDS)
 
     def _failpoint_faults(self) -> list[str]:
         faults = []
@@ -325,7 +373,19 @@ class Settings(BaseSettings):
 
 
 _SECONDS_OF_BAR = {"1Min": 60, "5Min": 300, "15Min": 900, "1Hour": 3_600, "1Day": 86_400}
-_NOT_BEHAVIOUR = ("_url", "_host", "_port", "_dir", "_file", "_username", "log_level", "opt_journal")
+_NOT_BEHAVIOUR = (
+    "_url",
+    "_host",
+    "_port",
+    "_dir",
+    "_file",
+    "_username",
+    "log_level",
+    "opt_journal",
+    "_bind",
+    "_proxies",
+    "_confirmation",
+)
 
 
 def _is_secret(field: FieldInfo) -> bool:
@@ -341,14 +401,39 @@ def is_symbol(text: str) -> bool:
     )
 
 
+class _OfThisProcess(Settings):
+    """The settings, and what they are read from: the environment and the files around."""
+
+    def _faults(self) -> list[str]:
+        faults = super()._faults()
+        if not self.is_local:
+            files = [Path(".env"), *refusals.secret_files(os.environ.get("SECRETS_DIR"))]
+            faults += refusals.debug_faults(os.environ)
+            faults += refusals.file_faults([*files, *refusals.database_files(self.database_url)])
+        return faults
+
+
 @lru_cache(maxsize=1)
 def settings() -> Settings:
     """The process's settings, read once. Raises ConfigurationError naming every fault."""
     try:
-        return Settings()
+        return _OfThisProcess()
     except ValidationError as fault:
-        lines = [
-            f"  {'.'.join(str(p) for p in error['loc']).upper() or 'settings'}: {error['msg'].removeprefix('Value error, ')}"
-            for error in fault.errors(include_url=False, include_input=False)
-        ]
-        raise ConfigurationError("these settings are wrong:\n" + "\n".join(lines)) from None
+        lines, wrong = _told(fault), {str(error["loc"][0]) for error in fault.errors(include_url=False) if error["loc"]}
+    if wrong and "trading_mode" not in wrong:  # the rest is looked at as if these were right: all is told at once
+        defaults = {name: Settings.model_fields[name].get_default(call_default_factory=True) for name in wrong}
+        try:
+            _OfThisProcess(**defaults)
+        except ValidationError as fault:
+            lines += [line for line in _told(fault) if not any(name.upper() in line for name in wrong)]
+    raise ConfigurationError("these settings are wrong:\n" + "\n".join(lines))
+
+
+def _told(fault: ValidationError) -> list[str]:
+    """Each fault as a line: the setting and its mend, never the value."""
+    lines = []
+    for error in fault.errors(include_url=False, include_input=False):
+        name = ".".join(str(part) for part in error["loc"]).upper()
+        said = error["msg"].removeprefix("Value error, ").split("\n  ")
+        lines += [f"  {name}: {one}" if name else f"  {one}" for one in said]
+    return lines

@@ -35,6 +35,8 @@ from app.runtime.clock import WallClock
 from app.runtime.owner import is_alive, this_process
 from app.runtime.redaction import SHORTEST_SECRET, secrets_of
 from app.runtime.version import code_version
+from app.services.accounts.accounts import Accounts
+from app.services.accounts.building import make_accounts
 from app.services.ai_service import AIService
 from app.services.alpaca_service import FORECAST_DAYS, AlpacaService
 from app.services.audit.audit_service import AuditService
@@ -105,6 +107,7 @@ class Services:
     audit: AuditService
     checks: CheckService
     divergence: DivergenceService
+    accounts: Accounts
 
     def close(self) -> None:
         """Give back connections."""
@@ -201,7 +204,14 @@ def build(settings: Settings) -> Services:
             forecaster=judge,
             judged_bars=_past_bars(settings, chosen, alpaca),
         ),
+        accounts=make_accounts(settings, database, clock),
     )
+
+
+def build_accounts(settings: Settings) -> Accounts:
+    """The accounts alone: no venue, no queue. Migrates the database."""
+    clock = WallClock()
+    return make_accounts(settings, _database(settings, clock), clock)
 
 
 def build_research(settings: Settings) -> ResearchService:

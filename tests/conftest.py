@@ -13,7 +13,10 @@ keep_files_in_memory()  # here, before anything asks where temporary files go
 
 LONG = os.environ.get("FAULTS") == "long"
 # Scenarios of whole cycles: the short form plays them on SQLite alone. What the databases themselves promise is tested on both.
-SCENARIOS = ("tests/exits/", "tests/reconcile/test_exchange", "tests/reconcile/test_laws", "tests/trading/test_trade_updates")
+SCENARIOS = (
+    "tests/exits/", "tests/reconcile/test_exchange", "tests/reconcile/test_laws", "tests/trading/test_trade_updates",
+    "tests/security/test_logins",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

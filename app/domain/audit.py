@@ -41,7 +41,8 @@ class Kind(StrEnum):
     an order the limits left no room for. sent: the right to send was given out, once. answered: what the venue told of an
     order. filled: an execution. booked: cash and positions as they stand after this transaction. canceled: an order
     ended without further executions. reconciled: taken over from the venue. risk_changed, operator: the risk state, by the
-    system or by a person. lost: events committed before this one are gone.
+    system or by a person. account: somebody logged in, or an account, its sessions or its tokens changed. requested: what a
+    person or a script had done over the API, where nothing else tells it. lost: events committed before this one are gone.
     """
 
     STARTED = "started"
@@ -57,6 +58,8 @@ class Kind(StrEnum):
     RECONCILED = "reconciled"
     RISK_CHANGED = "risk_changed"
     OPERATOR = "operator"
+    ACCOUNT = "account"
+    REQUESTED = "requested"
     LOST = "lost"
 
 

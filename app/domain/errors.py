@@ -3,7 +3,10 @@
 AlphaTraderError
 +-- InvalidInput            the caller must change the request         (HTTP 400/422)
 |   +-- NotFound            the named thing does not exist             (HTTP 404)
++-- Unauthorized            the caller must show who it is             (HTTP 401)
++-- Forbidden               the caller may not do this                 (HTTP 403)
 +-- Conflict                allowed, but not in the present state      (HTTP 409)
++-- Busy                    too often or too many at once: wait        (HTTP 429)
 +-- ConfigurationError      a person must mend settings or files
 +-- VenueError              something between us and the venue
     +-- TryAgain            proven not done; may be repeated later
@@ -40,6 +43,24 @@ class NotFound(InvalidInput):
     """The request names something that does not exist."""
 
     code = "not_found"
+
+
+class Unauthorized(AlphaTraderError):
+    """The caller has not proven who it is."""
+
+    code = "unauthorized"
+
+
+class Forbidden(AlphaTraderError):
+    """The caller is known and may not do this; nothing was done."""
+
+    code = "forbidden"
+
+
+class Busy(AlphaTraderError):
+    """Too often, or too many at once; nothing was done. details: retry_after_seconds."""
+
+    code = "busy"
 
 
 class Conflict(AlphaTraderError):

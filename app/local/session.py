@@ -17,6 +17,7 @@ from app.config import Settings
 from app.domain.errors import ConfigurationError, Conflict
 
 SIMULATED, ARCHIVE = "simulated", "archive"
+RUN_DATABASE = "alpha_trader.db"
 _MARKET_FILE, _LOCK_FILE, RUNNING_FILE = "market.json", "trader.lock", "running.json"
 DEFAULT_SEED = 7
 DEFAULT_CASH = Decimal(100_000)
@@ -107,7 +108,7 @@ def run_environment(run: Run, chosen: Settings, exchange_url: str) -> dict[str, 
         "STATE_DIR": str(run.directory.resolve()),
     }
     if "database_url" not in said:
-        values["DATABASE_URL"] = f"sqlite:///{(run.directory / 'alpha_trader.db').resolve()}"
+        values["DATABASE_URL"] = f"sqlite:///{(run.directory / RUN_DATABASE).resolve()}"
     if "models_dir" not in said:
         values["MODELS_DIR"] = str((chosen.models_dir / run.market.identity).resolve())
     if "params_dir" not in said:

@@ -107,7 +107,10 @@ class _Course:
         self._terminal.say(f"Alpha Trader, SIMULATED: {verb} {source}, {len(market.symbols)} symbols")
 
     def _default_login(self) -> bool:
-        return "admin_password" not in self._settings.model_fields_set and self._here.simulated
+        if "admin_password" in self._settings.model_fields_set or not self._here.simulated:
+            return False
+        first = self._database.user(self._settings.admin_username)
+        return first is None or first.password_by_settings  # else a person has given it another password
 
     def _worker_answers(self, node: str) -> bool:
         try:

@@ -18,6 +18,7 @@ _SHAPES = (
     (re.compile(r"(https?://(?:\w+\.)?discord(?:app)?\.com/api/(?:v\d+/)?webhooks)/[^\s\"'<>]+"), r"\1/" + HIDDEN),
     (re.compile(r"(discord|tgram|slack)://[^\s\"'<>]+"), r"\1://" + HIDDEN),
     (re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"), HIDDEN),
+    (re.compile(r"(at_[0-9a-f]{12})_[A-Za-z0-9_-]{43}"), r"\1_" + HIDDEN),  # tokens of scripts
     (re.compile(r"(?i)(bearer\s+)[A-Za-z0-9._~+/=-]{8,}"), r"\1" + HIDDEN),
     (re.compile(r"(?i)(apca-api-(?:key-id|secret-key)['\"]?\s*[:=]\s*['\"]?)[^\s'\",}]+"), r"\1" + HIDDEN),
     (re.compile(r"(\w+://[^\s:/@]*:)[^\s@/]+@"), r"\1" + HIDDEN + "@"),

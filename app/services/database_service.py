@@ -28,15 +28,16 @@ from app.storage import (
     redeliveries,
     task_records,
 )
+from app.storage.account_ledger import AccountLedger
 from app.storage.database import StorageUnavailable
 from app.storage.research_ledger import ResearchLedger
 from app.storage.run_ledger import RunLedger
 from app.storage.trading_ledger import TradingLedger
 
 
-class DatabaseService(TradingLedger, ResearchLedger, RunLedger):
-    """The ledger's order path (see `TradingLedger`), trials and verdicts (see `ResearchLedger`), and what is kept beside
-    them: bars, backtests, tasks, messages.
+class DatabaseService(TradingLedger, ResearchLedger, RunLedger, AccountLedger):
+    """The ledger's order path (see `TradingLedger`), trials and verdicts (see `ResearchLedger`), accounts (see
+    `AccountLedger`), and what is kept beside them: bars, backtests, tasks, messages.
 
     Unknown ids raise NotFound, forbidden changes Conflict, trouble with the database itself StorageUnavailable.
     """

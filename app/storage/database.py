@@ -9,6 +9,7 @@ import sqlite3
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -138,6 +139,9 @@ def _sqlite_engine(url: URL, pool_size: int, busy_timeout_seconds: float) -> Eng
         raise ConfigurationError("DATABASE_URL: SQLite needs a file, several processes share it")
     file = Path(url.database)
     file.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # SQLite tells what is wrong with the place
+        # For this user's eyes only, and with it the files beside it; one that is there keeps its rights.
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     _warn_of_old_sqlite()
     engine = create_engine(
         url,

@@ -15,10 +15,10 @@ from sqlalchemy import Column, Connection, LargeBinary, Table, func, insert, sel
 
 from app.domain.errors import Conflict
 from app.storage.columns import ExactDecimal, Instant
-from app.storage.tables import AUDIT_HEAD, BAR_BLOCKS, BUILD, LEASES, METADATA, REDELIVERIES
+from app.storage.tables import AUDIT_HEAD, BAR_BLOCKS, BUILD, LEASES, LOGIN_ATTEMPTS, METADATA, REDELIVERIES, SESSIONS
 
-# Copies of other rows, and what is told of processes and messages that will not be there.
-_LEFT_OUT = {BAR_BLOCKS.name, LEASES.name, REDELIVERIES.name}
+# Copies of other rows, and what is told of processes, messages and visits that will not be there.
+_LEFT_OUT = {one.name for one in (BAR_BLOCKS, LEASES, LOGIN_ATTEMPTS, REDELIVERIES, SESSIONS)}
 _ROWS = 5_000
 
 

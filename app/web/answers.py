@@ -17,11 +17,93 @@ class Answer(BaseModel):
 
 
 class Token(Answer):
-    """An access token."""
+    """Tokens of a session."""
 
     access_token: str
     token_type: str = Field(examples=["Bearer"])
     expires_in: int = Field(description="Seconds")
+    refresh_token: str = Field(description="For POST /api/auth/refresh, once")
+    refresh_expires_in: int = Field(description="Seconds")
+    role: str
+
+
+class Me(Answer):
+    """Who the caller is, and what it may do."""
+
+    username: str
+    role: str
+    scopes: list[str]
+    totp: bool = Field(description="Whether the account has an authenticator app")
+    session_id: str | None
+    token_id: str | None
+    proved_at: str | None = Field(description="When a person last showed to be there")
+
+
+class Proven(Answer):
+    """A person has shown to be there."""
+
+    until: str = Field(description="So long what asks for it may be done")
+
+
+class Ended(Answer):
+    """Sessions that were ended."""
+
+    ended: int
+
+
+class SessionAnswer(Answer):
+    """A login."""
+
+    session_id: str
+    created_at: str
+    used_at: str
+    expires_at: str
+    address: str
+    agent: str
+    present: bool = Field(description="Whether this request came with it")
+
+
+class Sessions(Answer):
+    """Logins that stand, newest first."""
+
+    sessions: list[SessionAnswer]
+
+
+class TotpBegun(Answer):
+    """For the authenticator app; shown once."""
+
+    secret: str
+    uri: str
+
+
+class Done(Answer):
+    """It is done."""
+
+    status: Literal["done"]
+
+
+class ApiTokenAnswer(Answer):
+    """A script's token, without its text."""
+
+    token_id: str
+    name: str
+    scopes: list[str]
+    created_at: str
+    expires_at: str
+    used_at: str | None
+    revoked_at: str | None
+
+
+class ApiTokens(Answer):
+    """Newest first."""
+
+    tokens: list[ApiTokenAnswer]
+
+
+class NewApiToken(ApiTokenAnswer):
+    """A new one, with its text, which nobody can show again."""
+
+    token: str
 
 
 class Alive(Answer):

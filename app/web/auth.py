@@ -1,80 +1,82 @@
-"""Who may call: one operator account, and bearer tokens for everything but the public routes."""
+"""Every request passes here: who sends it, and whether it may."""
 
 from __future__ import annotations
 
-import hmac
-from datetime import timedelta
+import re
 
-import jwt
-from flask import Flask, request
-from flask_jwt_extended import JWTManager, create_access_token, get_jwt_identity, verify_jwt_in_request
-from flask_jwt_extended.exceptions import JWTExtendedException
+import structlog
+from flask import Flask, Response, g, request
 
-from app.config import Settings
-from app.web.errors import Unauthorized
+from app.domain.account import Caller
+from app.domain.errors import AlphaTraderError, Unauthorized
+from app.web.access import Rule, demand_rules, demand_scope, rule_of
+from app.web.address import caller_address
+from app.web.blueprint import services
 
-ISSUER = "alpha-trader"
-ALGORITHM = "HS256"
-REQUIRED_CLAIMS = ("sub", "jti", "type", "iat", "exp", "iss", "aud", "role")
-PUBLIC_ENDPOINTS = frozenset({"auth.login", "health.alive", "health.ready", "metrics"})
-PUBLIC_BLUEPRINTS = frozenset({"openapi", "swagger"})
+log = structlog.get_logger(__name__)
+
+_BEARER = re.compile(r"[Bb]earer ([A-Za-z0-9._~-]{1,2048})", re.ASCII)
 
 
-def install(app: Flask, settings: Settings) -> None:
-    """Let `app` issue and demand tokens signed with the settings' secret."""
-    app.config.update(
-        JWT_SECRET_KEY=settings.secret_key.get_secret_value(),
-        JWT_ALGORITHM=ALGORITHM,
-        JWT_DECODE_ALGORITHMS=[ALGORITHM],
-        JWT_TOKEN_LOCATION=["headers"],
-        JWT_ENCODE_ISSUER=ISSUER,
-        JWT_DECODE_ISSUER=ISSUER,
-        JWT_ENCODE_AUDIENCE=ISSUER,
-        JWT_DECODE_AUDIENCE=ISSUER,
-        JWT_ACCESS_TOKEN_EXPIRES=timedelta(hours=settings.access_token_hours),
-    )
-    JWTManager(app)
-    app.before_request(lambda: demand_token(settings))
+def install(app: Flask) -> None:
+    """Let `app` ask every caller for its token."""
+    app.before_request(_demand_access)
+    app.after_request(_note)
 
 
-def demand_token(settings: Settings) -> None:
-    """Raise Unauthorized unless the route is public or the request carries a token of ours."""
-    # An unknown path has no endpoint and is answered 404 to everybody.
-    if request.endpoint is None or request.endpoint in PUBLIC_ENDPOINTS or request.blueprint in PUBLIC_BLUEPRINTS:
-        return
-    try:
-        verify_jwt_in_request()
-        _demand_complete_claims(settings)
-    except jwt.ExpiredSignatureError:
-        raise Unauthorized("the access token has expired", code="token_expired") from None
-    except (JWTExtendedException, jwt.PyJWTError, ValueError, KeyError, TypeError, RecursionError):
-        missing = "Authorization" not in request.headers
-        message = "an access token is needed" if missing else "the access token is not valid"
-        raise Unauthorized(message, code="token_missing" if missing else "token_invalid") from None
+def check_rules(app: Flask) -> None:
+    """ConfigurationError unless each route of `app` says who may call it."""
+    demand_rules({rule.endpoint for rule in app.url_map.iter_rules()})
 
 
-def issue_token(username: str, password: str, settings: Settings) -> str:
-    """A new access token for the operator; Unauthorized with the same words whichever part is wrong."""
-    # Both are always compared, in constant time, so that the time taken tells nothing.
-    name_fits = hmac.compare_digest(username.encode(), settings.admin_username.encode())
-    password_fits = hmac.compare_digest(password.encode(), settings.admin_password.get_secret_value().encode())
-    if not (name_fits & password_fits):
-        raise Unauthorized("user name or password is wrong", code="wrong_credentials")
-    return str(create_access_token(identity=username, additional_claims={"role": "admin"}))
+def current_caller() -> Caller:
+    """Who sent this request. Not for public routes."""
+    caller: Caller = g.caller
+    return caller
 
 
 def current_user() -> str:
     """The name of the caller, as recorded with what it does."""
-    return str(get_jwt_identity())
+    return current_caller().actor
 
 
-def _demand_complete_claims(settings: Settings) -> None:
-    # The library fills absent claims with defaults; a token of ours lacks none, so the raw payload is looked at again.
-    token = request.headers["Authorization"].split()[1]
-    claims = jwt.decode(token, options={"verify_signature": False})
-    longest = settings.access_token_hours * 3600 + 1
-    whole = all(name in claims for name in REQUIRED_CLAIMS) and isinstance(claims["jti"], str)
-    if not whole or claims["type"] != "access" or claims["role"] != "admin" or claims["sub"] != settings.admin_username:
-        raise ValueError("not a token this server issues")
-    if not 0 < claims["exp"] - claims["iat"] <= longest:
-        raise ValueError("a lifetime this server does not issue")
+def address() -> str:
+    """From where this request comes."""
+    return caller_address(services().settings.trusted_proxies)
+
+
+def _demand_access() -> None:
+    # An unknown path has no endpoint and is answered 404 to everybody.
+    if request.endpoint is None:
+        return
+    rule = rule_of(request.endpoint)
+    if rule.public:
+        return
+    g.rule = rule
+    g.caller = caller = _caller(rule)
+    demand_scope(rule, caller)
+    if rule.proof:
+        services().accounts.logins.demand_proof(caller, risk=rule.risk)
+
+
+def _caller(rule: Rule) -> Caller:
+    header = request.headers.get("Authorization")
+    if header is None:
+        raise Unauthorized("an access token is needed", code="token_missing")
+    carried = _BEARER.fullmatch(header)
+    if carried is None:
+        raise Unauthorized("the access token is not valid", code="token_invalid")
+    gate = services().accounts.gate
+    return gate.caller_in_need(carried[1]) if rule.in_need else gate.caller(carried[1], fresh=rule.proof)
+
+
+def _note(response: Response) -> Response:
+    """Tell the audit log what was done, once it was."""
+    rule: Rule | None = g.get("rule")
+    if rule is not None and rule.noted and response.status_code < 400:
+        told = {"route": request.endpoint, "status": response.status_code, "task": response.headers.get("Location", "")}
+        try:
+            services().accounts.database.note_request(current_user(), told)
+        except AlphaTraderError as fault:  # it is done already; the log of the process tells it at least
+            log.error("request_not_noted", actor=current_user(), route=request.endpoint, error=fault.message)
+    return response

@@ -13,7 +13,7 @@ from app.web.ports import Services
 
 EXTENSION = "alpha_trader"
 BEARER = "bearer"
-_FAULTS = (400, 401, 404, 409, 413, 415, 422, 502, 503)
+_FAULTS = (400, 401, 403, 404, 409, 413, 415, 422, 429, 502, 503)
 
 
 def blueprint(name: str, description: str, *, public: bool = False) -> APIBlueprint:

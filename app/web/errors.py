@@ -15,24 +15,22 @@ from werkzeug.exceptions import HTTPException
 
 from app.domain.errors import (
     AlphaTraderError,
+    Busy,
     ConfigurationError,
     Conflict,
+    Forbidden,
     InvalidInput,
     NotFound,
     OutcomeUnknown,
     Refused,
     TryAgain,
+    Unauthorized,
     VenueError,
 )
+from app.storage.database import StorageUnavailable
 from app.web.wire import to_wire
 
 log = structlog.get_logger(__name__)
-
-
-class Unauthorized(AlphaTraderError):
-    """The caller has not proven who it is."""
-
-    code = "unauthorized"
 
 
 class MalformedRequest(InvalidInput):
@@ -62,6 +60,9 @@ class Answer(NamedTuple):
 
 ANSWERS: dict[type[AlphaTraderError], Answer] = {
     Unauthorized: Answer(401, "Log in with POST /api/auth/login and send the header 'Authorization: Bearer <access_token>'."),
+    Forbidden: Answer(403, "GET /api/auth/me shows what you may do; the table of routes is in docs/security.md."),
+    Busy: Answer(429, "Wait as long as the header Retry-After says."),
+    StorageUnavailable: Answer(503, "The database does not answer; try again in a few seconds."),
     MalformedRequest: Answer(400, "Compare the request with the documentation at /openapi."),
     UnsupportedBody: Answer(415, "Send the body as UTF-8 JSON with the header 'Content-Type: application/json'."),
     NotFound: Answer(404, "Check the name or id."),
@@ -130,7 +131,10 @@ def on_product_error(error: AlphaTraderError) -> Response:
     status, hint = answer_for(error)
     if status >= 500:
         log.warning("request_failed", path=request.path, code=error.code, error=error.message)
-    return error_response(status, error.code, error.message, hint, _details(error))
+    response = error_response(status, error.code, error.message, hint, _details(error))
+    if isinstance(error, Busy):
+        response.headers["Retry-After"] = str(error.details.get("retry_after_seconds", 5))
+    return response
 
 
 def on_http_error(error: HTTPException) -> Response | HTTPException:

@@ -97,11 +97,12 @@ def create_app(services: Services) -> Application:
     metrics_page.install(app)
     errors.install(app)
     app.before_request(request_body.refuse_large_body)
-    auth.install(app, services.settings)
+    auth.install(app)
     app.before_request(request_body.refuse_repeated_parameters)
     app.after_request(_finish)
     for routes in ROUTES:
         app.register_api(routes.api)
+    auth.check_rules(app)
     return app
 
 

@@ -17,6 +17,7 @@ from app.domain.records import BacktestRecord
 from app.domain.research import ResearchRun
 from app.engine.decision import Sleeve, SymbolRecord
 from app.risk.limits import Policy
+from app.services.accounts.accounts import Accounts
 
 
 class Venue(Protocol):
@@ -201,3 +202,5 @@ class Services(Protocol):
     def research(self) -> Research: ...  # noqa: D102
     @property
     def tasks(self) -> TaskQueue: ...  # noqa: D102
+    @property
+    def accounts(self) -> Accounts: ...  # noqa: D102 - the real one: there is no second way to tell who may do what

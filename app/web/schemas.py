@@ -95,11 +95,50 @@ class EnableBody(Body):
     reason: Reason = ""
 
 
+Password = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Code = Annotated[str, StringConstraints(pattern=r"^[0-9]{6}$"), Field(description="Six digits of the authenticator app")]
+ScopeWord = Literal["read", "run", "halt"]
+
+
 class Credentials(Body):
-    """Name and password of the operator."""
+    """Name and password of an account; the code where it has an authenticator app."""
 
     username: str = Field(min_length=1, max_length=64, examples=["admin"])
-    password: str = Field(min_length=1, max_length=256, examples=["password"])
+    password: Password = Field(examples=["password"])
+    code: Code | None = None
+
+
+class RefreshBody(Body):
+    """The refresh token of the last login or refresh."""
+
+    refresh_token: str = Field(min_length=1, max_length=2048)
+
+
+class StepUpBody(Body):
+    """The code, or of an account without an authenticator app the password."""
+
+    password: Password | None = None
+    code: Code | None = None
+
+
+class NewPasswordBody(Body):
+    """The password to be."""
+
+    new_password: Password
+
+
+class CodeBody(Body):
+    """A code of the authenticator app."""
+
+    code: Code
+
+
+class NewTokenBody(Body):
+    """What a script may do, and how long."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$")] = Field(examples=["dashboard"])
+    scopes: Annotated[list[ScopeWord], Field(min_length=1, max_length=3)] = Field(examples=[["read"]])
+    days: int = Field(90, ge=1, le=366)
 
 
 class SymbolPath(Parameters):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.exits.guarding import Scene
 
-PAPER = {"TRADING_MODE": "paper", "SECRET_KEY": "x" * 40, "ADMIN_PASSWORD": "not-the-default"}
+PAPER = {"TRADING_MODE": "paper", "SECRET_KEY": "7b1f0c92e4a85d36b0e97a14c853f26d", "ADMIN_PASSWORD": "four-Blue-kettles"}
 
 
 @contextmanager
@@ -29,9 +29,10 @@ def guard(scene: Scene, directory: Path, database_file: Path, **settings: str) -
         "DATABASE_URL": f"sqlite:///{database_file}",
         "STATE_DIR": str(directory),
         "LOGS_DIR": str(directory / "logs"),
-        "REDIS_URL": "redis://127.0.0.1:1/0",  # nobody there
+        "REDIS_URL": "redis://:9f31c7a2e8d04b65@127.0.0.1:1/0",  # nobody there
         **settings,
     }
+    database_file.chmod(0o600)  # a copy has the rights of any file; with PAPER that is refused
     process = subprocess.Popen(
         [sys.executable, "-m", "app.guard"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

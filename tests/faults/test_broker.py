@@ -296,7 +296,10 @@ def test_b16_a_cycle_that_lasts_into_the_next_slot_runs_alone(bench: Bench, aban
     assert set(bench.posts().values()) == {1}
 
 
-KEYS = {"alpaca_api_key": "real", "alpaca_api_secret": "real", "secret_key": "x" * 40, "admin_password": "long enough here"}
+KEYS = {
+    "alpaca_api_key": "real", "alpaca_api_secret": "real", "secret_key": "7b1f0c92e4a85d36b0e97a14c853f26d",
+    "admin_password": "long enough here", "alpaca_account_id": "PA1", "live_confirmation": "real money on PA1",
+}  # fmt: skip
 PAPER, LIVE = "https://paper-api.alpaca.markets", "https://api.alpaca.markets"
 
 

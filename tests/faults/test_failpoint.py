@@ -69,9 +69,12 @@ def test_refused_wherever_an_order_can_reach_a_real_venue(mode: TradingMode) -> 
     safe = {
         "trading_mode": mode,
         "alpaca_paper": mode is TradingMode.PAPER,
-        "secret_key": "k" * 40,
+        "secret_key": "7b1f0c92e4a85d36b0e97a14c853f26d",
         "admin_password": "a long enough one",
         "alpaca_api_key": "someone's",
+        "alpaca_api_secret": "own",
+        "alpaca_account_id": "PA1",
+        "live_confirmation": "real money on PA1",
         "database_url": "postgresql+psycopg://localhost/ledger",
     }
     Settings(_env_file=None, **safe)

@@ -23,7 +23,7 @@ from app.services.guard.kill_switch import KillSwitch
 from tests.databases import HandClock
 from tests.faults.bench import RISING, Bench
 
-SECRET, WEBHOOK = "s" * 40, "https://discord.com/api/webhooks/123456789012345678/" + "Abc-def_" * 8
+SECRET, WEBHOOK = "7b1f0c92e4a85d36b0e97a14c853f26d", "https://discord.com/api/webhooks/123456789012345678/" + "Abc-def_" * 8
 REAL = {
     "trading_mode": "paper", "alpaca_api_key": "real", "alpaca_api_secret": "real", "secret_key": SECRET,
     "admin_password": "long enough here",

@@ -61,7 +61,7 @@ def more_cycles(here: Paper, count: int = 2) -> None:
 
 def post(here: Paper, path: str) -> requests.Response:
     address = f"http://127.0.0.1:{here.port}/api"
-    login = requests.post(f"{address}/auth/login", json={"username": "admin", "password": "not-the-default"}, timeout=20)
+    login = requests.post(f"{address}/auth/login", json={"username": "admin", "password": "four-Blue-kettles"}, timeout=20)
     headers = {"Authorization": f"Bearer {login.json()['access_token']}"}
     return requests.post(address + path, headers=headers, timeout=30)
 

@@ -132,8 +132,10 @@ def test_no_server_is_told_plainly(tmp_path):
 @pytest.mark.parametrize(("version", "refused"), [((3, 51, 2), True), ((3, 40, 1), True), ((3, 51, 3), False)])
 def test_E18_live_mode_refuses_an_old_sqlite(monkeypatch, version, refused):
     monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
-    keys = {"alpaca_api_key": "k", "alpaca_api_secret": "s", "secret_key": "x" * 32, "admin_password": "y" * 12}
-    live = {"_env_file": None, "trading_mode": "live", "alpaca_paper": False, **keys}
+    keys = {"alpaca_api_key": "k", "alpaca_api_secret": "s", "secret_key": "7b1f0c92e4a85d36b0e97a14c853f26d"}
+    keys["admin_password"] = "four-Blue-kettles"
+    live = {"_env_file": None, "trading_mode": "live", "alpaca_paper": False, "alpaca_account_id": "PA1", **keys}
+    live["live_confirmation"] = "real money on PA1"
     if refused:
         with pytest.raises(ValueError, match=r"SQLite .* can corrupt"):
             Settings(**live)

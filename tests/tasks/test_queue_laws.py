@@ -65,7 +65,16 @@ def test_beat_sends_known_tasks_only_and_each_message_expires():
 
 @pytest.mark.parametrize(("mode", "seconds"), [("paper", 600), ("paper", 60), ("simulated", 600)])
 def test_a_tick_expires_before_the_next(mode, seconds):
-    extra = {} if mode == "simulated" else {"secret_key": "x" * 32, "admin_password": "y" * 12, "alpaca_api_key": "key"}
+    extra = (
+        {}
+        if mode == "simulated"
+        else {
+            "secret_key": "7b1f0c92e4a85d36b0e97a14c853f26d",
+            "admin_password": "four-Blue-kettles",
+            "alpaca_api_key": "key",
+            "alpaca_api_secret": "own",
+        }
+    )
     chosen = Settings(_env_file=None, trading_mode=mode, trading_cycle_seconds=seconds, **extra)
     assert beat_schedule(chosen)["smart-trading-pipeline"]["options"]["expires"] < seconds
 

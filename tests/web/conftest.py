@@ -43,8 +43,9 @@ def anyone(app: Any) -> Any:
     return app.test_client()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def token(one_app: Any) -> str:
+    """Of a login just now, so that nothing asks for a fresh one."""
     client = one_app.test_client()
     return str(client.post("/api/auth/login", json={"username": "admin", "password": "password"}).json["access_token"])
 

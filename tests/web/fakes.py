@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +27,14 @@ from app.domain.research import OptimizerResult, ResearchRun, RunState
 from app.domain.trading_state import TradingState
 from app.engine.decision import Sleeve, SymbolRecord
 from app.risk.limits import Policy
+from app.runtime.clock import WallClock
+from app.services.accounts.accounts import Accounts
+from app.services.accounts.building import make_accounts
+from app.services.accounts.passwords import Passwords
 from app.services.audit.audit_service import Story, StoryLine
+from app.services.database_service import DatabaseService
 from app.services.guard.protection import Protection, ProtectionStatus
+from app.storage.database import Database
 from tests.reports.made import stored
 
 NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)
@@ -443,9 +454,29 @@ class FakeProtection:
         return ProtectionStatus(guard_alive=True, guard_seen_at=NOW, positions=(held,))
 
 
+@lru_cache(maxsize=8)
+def _ledger(username: str, password: str) -> DatabaseService:
+    """Accounts are the real ones, on one small database for all apps of this process with the same first account."""
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # thousands of commits that nobody needs after a power cut
+    file = Path(tempfile.mkdtemp(dir=memory)) / "accounts.db"
+    atexit.register(shutil.rmtree, file.parent, ignore_errors=True)
+    service = DatabaseService(Database(f"sqlite:///{file}"), WallClock())
+    service.migrate()
+    return service
+
+
+def real_accounts(settings: Settings) -> Accounts:
+    """Accounts with a cheap hash, and the account of the settings."""
+    first = settings.admin_username, settings.admin_password.get_secret_value()
+    accounts = make_accounts(settings, _ledger(*first), WallClock(), Passwords(rounds=1, memory_kib=64))
+    accounts.seed(*first)
+    return accounts
+
+
 @dataclass(slots=True)
 class FakeServices:
     settings: Settings
+    accounts: Accounts = field(init=False)
     alpaca: FakeVenue = field(default_factory=FakeVenue)
     trading: FakeTrading = field(default_factory=FakeTrading)
     risk: FakeRisk = field(default_factory=FakeRisk)
@@ -465,6 +496,7 @@ class FakeServices:
 
     def __post_init__(self) -> None:
         self.tasks = FakeQueue(self.database)
+        self.accounts = real_accounts(self.settings)
 
 
 BROKER_DOWN = TryAgain("the broker does not answer", code="broker_unreachable")

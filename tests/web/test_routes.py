@@ -63,6 +63,10 @@ ROUTES = [
     ("POST", "/api/research/walk-forwards", {"strategy": "ensemble", "start": "2020-01-02"}, 202, answers.Begun),
     ("POST", "/api/research/r-1/cancel", None, 200, answers.Open),
     ("GET", "/api/optimizer/results?limit=5", None, 200, answers.OptimizerResults),
+    ("GET", "/api/auth/me", None, 200, answers.Me),
+    ("GET", "/api/auth/sessions", None, 200, answers.Sessions),
+    ("GET", "/api/auth/tokens", None, 200, answers.ApiTokens),
+    ("POST", "/api/auth/step-up", {"password": "password"}, 200, answers.Proven),
 ]
 TRIED_ELSEWHERE = {
     "tasks.task",
@@ -70,8 +74,14 @@ TRIED_ELSEWHERE = {
     "backtest.report_picture",
     "research.report_page",
     "research.report_picture",
-}
-PUBLIC = {"/api/auth/login", "/api/health", "/api/ready", "/metrics"}
+} | {
+    f"auth.{name}"  # tests/security/test_own_routes.py
+    for name in (
+        "logout", "logout_everywhere", "end_session", "change_password", "begin_totp", "confirm_totp", "remove_totp",
+        "add_token", "revoke_token",
+    )
+}  # fmt: skip
+PUBLIC = {"/api/auth/login", "/api/auth/refresh", "/api/health", "/api/ready", "/metrics"}
 
 
 @pytest.mark.parametrize(("method", "path", "body", "status", "model"), ROUTES, ids=lambda v: v if isinstance(v, str) else None)

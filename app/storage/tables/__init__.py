@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.storage.tables.accounts import API_TOKENS, LOGIN_ATTEMPTS, SESSIONS, USERS
 from app.storage.tables.audit import AUDIT_HEAD, AUDIT_LOG
 from app.storage.tables.books import (
     ACCOUNT,
@@ -33,6 +34,7 @@ from app.storage.tables.trading import CYCLES, DECISIONS, FILLS, INTENTS, VENUE_
 __all__ = [
     "ACCOUNT",
     "ADOPTIONS",
+    "API_TOKENS",
     "AUDIT_HEAD",
     "AUDIT_LOG",
     "BACKTESTS",
@@ -47,6 +49,7 @@ __all__ = [
     "FILLS",
     "INTENTS",
     "LEASES",
+    "LOGIN_ATTEMPTS",
     "LOOKAHEAD_CHECKS",
     "METADATA",
     "OPTIMIZER_RESULTS",
@@ -59,8 +62,10 @@ __all__ = [
     "RESEARCH_RUNS",
     "RISK_EVENTS",
     "RISK_STATE",
+    "SESSIONS",
     "TASKS",
     "TRIALS",
+    "USERS",
     "VENUE_ORDER_IDS",
     "VERDICTS",
     "VERDICT_OVERRIDES",
