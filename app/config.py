@@ -6,6 +6,7 @@ Names are those of the requirements. Fractions are fractions (0.05 is 5 %), mone
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from enum import StrEnum
 from functools import lru_cache
@@ -71,7 +72,10 @@ _ADDRESSES = ("alpaca_trading_url", "alpaca_data_url", "alpaca_trading_stream_ur
 class Settings(BaseSettings):
     """Everything a person may set. Immutable once read."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+    # A file per setting in SECRETS_DIR, named like it in small letters; the environment goes before it.
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, secrets_dir=os.environ.get("SECRETS_DIR") or None
+    )
 
     trading_mode: TradingMode = TradingMode.SIMULATED
     trading_cycle_seconds: int = Field(600, ge=1, le=86_400, description="Length of a trading cycle in venue time.")

@@ -11,6 +11,7 @@ import numpy as np
 from app.brokers.alpaca_wire import AlpacaWire, harden, instant
 from app.domain.bar import DAILY, BarSeries, Snapshot
 from app.domain.errors import InvalidInput
+from app.runtime import metrics
 from app.runtime.calendar import NEW_YORK, TradingCalendar
 
 _MINUTES = {"1Min": 1, "5Min": 5, "15Min": 15, "30Min": 30, "1Hour": 60}
@@ -83,6 +84,7 @@ class AlpacaData:
             symbol_or_symbols=symbols, timeframe=amount, start=start, end=end, adjustment="split", feed=self._feed
         )
         answer: dict[str, list[dict[str, Any]]] = self._wire.read("bars", lambda: dict(self._client.get_stock_bars(request)))
+        metrics.observe_bars(timeframe, sum(len(rows or ()) for rows in answer.values()))
         return answer
 
 

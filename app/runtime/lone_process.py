@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from app.domain.errors import ConfigurationError
-from app.runtime import log
+from app.runtime import log, metrics
 
 
 def run_alone(role: str, read: Callable[[], Any], build: Callable[[Any], Callable[[threading.Event], object]]) -> int:
@@ -22,10 +22,24 @@ def run_alone(role: str, read: Callable[[], Any], build: Callable[[Any], Callabl
         print(fault.message, file=sys.stderr)  # noqa: T201 - there is no log without settings
         return 1
     log.configure(chosen, role)
-    ended = threading.Event()
+    ended = _Ended(role)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     work = build(chosen)
     (chosen.state_dir / f"{role}.pid").write_text(str(os.getpid()))  # whoever waits for this process looks here
+    metrics.serve(chosen.metrics_port, chosen.api_host)
     work(ended)
     return 0
+
+
+class _Ended(threading.Event):
+    """Set when the process is to end. Each wait for it is a turn of the process's loop, and is told as such."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._role = role
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """As of any event."""
+        metrics.observe_turn(self._role)
+        return super().wait(timeout)
