@@ -14,21 +14,24 @@ COPY requirements-flower.txt /tmp/requirements.txt
 RUN /opt/venv/bin/pip install --require-hashes -r /tmp/requirements.txt \
     && /opt/venv/bin/pip uninstall --yes pip
 
+# TRADER_UID and TRADER_GID: the owner of the secret files (`trader init` writes both into .env), so that files of mode 600 can
+# be read in here. Each stage names them anew: not every builder hands them on.
 FROM python:3.13-slim AS base
-# The owner of the secret files (`trader init` writes both into .env), so that files of mode 600 can be read in here.
-ARG TRADER_UID=10001
-ARG TRADER_GID=10001
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 
 FROM base AS flower
+ARG TRADER_UID=10001
+ARG TRADER_GID=10001
 COPY --from=build-flower /opt/venv /opt/venv
 USER ${TRADER_UID}:${TRADER_GID}
 EXPOSE 5555
 CMD ["celery", "flower", "--port=5555"]
 
 FROM base AS runtime
+ARG TRADER_UID=10001
+ARG TRADER_GID=10001
 # libgomp is the OpenMP runtime that LightGBM and XGBoost link against.
 # hadolint ignore=DL3008
 RUN apt-get update \

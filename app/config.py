@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from app.domain.errors import ConfigurationError
 from app.domain.exits import ExitPolicy
@@ -353,3 +353,7 @@ def settings() -> Settings:
             for error in fault.errors(include_url=False, include_input=False)
         ]
         raise ConfigurationError("these settings are wrong:\n" + "\n".join(lines)) from None
+    except SettingsError as fault:
+        raise ConfigurationError(
+            f"{fault}: {fault.__cause__}; files of SECRETS_DIR must belong to the user of this process (Docker: TRADER_UID)"
+        ) from None

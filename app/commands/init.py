@@ -23,7 +23,7 @@ CONTAINER_USER = 10001
 Made = Mapping[str, str]
 
 # In this order: the addresses hold the passwords made before them. Letters, digits, - and _ only, so that all fit a URL.
-_FILES: Mapping[str, Callable[[Made], str]] = {
+FILES: Mapping[str, Callable[[Made], str]] = {
     "secret_key": lambda _: secrets.token_hex(32),
     "admin_password": lambda _: secrets.token_urlsafe(18),
     "redis_password": lambda _: secrets.token_urlsafe(32),
@@ -66,7 +66,7 @@ def make_files(directory: Path) -> list[Path]:
         folder.mkdir(mode=0o700, exist_ok=True)
         _give(folder, user, group)
         contents: dict[str, str] = {}
-        for name, make in _FILES.items():
+        for name, make in FILES.items():
             path = folder / name
             if not path.exists():
                 _write_once(path, make(contents) + "\n", user, group)
@@ -87,7 +87,7 @@ def loose_files(directory: Path) -> list[str]:
     """A sentence with the remedy for each file that others can read, that is empty, or that the containers could not read."""
     user, _ = _container_owner()
     faults = []
-    for path in (directory / ENVIRONMENT, *(directory / SECRETS / name for name in _FILES)):
+    for path in (directory / ENVIRONMENT, *(directory / SECRETS / name for name in FILES)):
         found = path.stat()
         if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             faults.append(f"{path} can be read by others: chmod 600 {path}")

@@ -6,11 +6,14 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 from app.domain.errors import ConfigurationError
 from app.runtime import log, metrics
+
+TURN_SECONDS = 1.0  # a busy loop goes round more often than is worth telling
 
 
 def run_alone(role: str, read: Callable[[], Any], build: Callable[[Any], Callable[[threading.Event], object]]) -> int:
@@ -33,13 +36,25 @@ def run_alone(role: str, read: Callable[[], Any], build: Callable[[Any], Callabl
 
 
 class _Ended(threading.Event):
-    """Set when the process is to end. Each wait for it is a turn of the process's loop, and is told as such."""
+    """Set when the process is to end. Whoever asks, or waits for it, goes round the process's loop, which is told as such."""
 
     def __init__(self, role: str) -> None:
         super().__init__()
         self._role = role
+        self._told_at = float("-inf")
+
+    def is_set(self) -> bool:
+        """As of any event."""
+        self._tell()
+        return super().is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
         """As of any event."""
-        metrics.observe_turn(self._role)
+        self._tell()
         return super().wait(timeout)
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        if now - self._told_at >= TURN_SECONDS:
+            self._told_at = now
+            metrics.observe_turn(self._role)
