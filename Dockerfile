@@ -38,11 +38,11 @@ RUN apt-get update \
     && apt-get install --no-install-recommends -y libgomp1 \
     && rm -rf /var/lib/apt/lists/*
 ENV PYTHONPATH=/srv/alpha-trader \
-    NUMBA_CACHE_DIR=/tmp/numba
+    NUMBA_CACHE_DIR=/var/cache/numba
 WORKDIR /srv/alpha-trader
 # Owned by the process's user, so that volumes mounted here are writable from the first start.
-RUN mkdir models best_params database logs strategies \
-    && chown "${TRADER_UID}:${TRADER_GID}" models best_params database logs strategies
+RUN mkdir models best_params database logs strategies /var/cache/numba \
+    && chown "${TRADER_UID}:${TRADER_GID}" models best_params database logs strategies /var/cache/numba
 COPY --from=build /opt/venv /opt/venv
 COPY pyproject.toml gunicorn_config.py LICENSE ./
 COPY app ./app
