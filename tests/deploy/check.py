@@ -6,8 +6,7 @@ init`, and is left alone until CYCLES (3) cycles have completed inside; each con
 Prometheus inside must answer what the dashboards ask.
 
 Images that cannot be pulled are replaced by stand-ins with the same programs (tests/deploy/stand_ins), if BASE_ROOT names the
-directory of a Debian system to build them from, with Python 3.13 in it (debootstrap trixie). Grafana has no stand-in and is left out
-then.
+directory of a Debian system with Python 3.13 to build them from (debootstrap trixie). Grafana has none: it is left out then.
 """
 
 from __future__ import annotations
