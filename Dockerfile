@@ -38,15 +38,18 @@ RUN apt-get update \
     && apt-get install --no-install-recommends -y libgomp1 \
     && rm -rf /var/lib/apt/lists/*
 ENV PYTHONPATH=/srv/alpha-trader \
-    NUMBA_CACHE_DIR=/var/cache/numba
+    NUMBA_CACHE_DIR=/tmp/compiled
 WORKDIR /srv/alpha-trader
 # Owned by the process's user, so that volumes mounted here are writable from the first start.
-RUN mkdir models best_params database logs strategies /var/cache/numba \
-    && chown "${TRADER_UID}:${TRADER_GID}" models best_params database logs strategies /var/cache/numba
+RUN mkdir models best_params database logs strategies /opt/compiled \
+    && chown "${TRADER_UID}:${TRADER_GID}" models best_params database logs strategies /opt/compiled
 COPY --from=build /opt/venv /opt/venv
 COPY pyproject.toml gunicorn_config.py LICENSE ./
 COPY app ./app
 USER ${TRADER_UID}:${TRADER_GID}
+# What a cycle runs is compiled here, once. The compiler wants a directory to write to, so each container works on a copy.
+RUN NUMBA_CACHE_DIR=/opt/compiled python -m app.local.precompile
+ENTRYPOINT ["sh", "-c", "cp -rT /opt/compiled \"$NUMBA_CACHE_DIR\" && exec \"$@\"", "sh"]
 EXPOSE 5000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=4 CMD ["python", "-m", "app.runtime.alive"]
 CMD ["gunicorn", "-c", "gunicorn_config.py", "app.wsgi:app"]
