@@ -1,7 +1,7 @@
 """Compile, ahead of the first cycle, what a cycle runs: `python -m app.local.precompile`, once per image.
 
-A fresh container that compiled inside its first cycle would spend more than the cycle's 90 s on a busy machine. What is compiled
-is kept in NUMBA_CACHE_DIR, for this processor; on another one it is compiled again, as without this.
+A fresh container that compiled inside its first cycle would, on a busy machine, spend more than the cycle's 90 s on it. What is
+compiled is kept in NUMBA_CACHE_DIR, for this processor; on another one it is compiled again, as without this.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from app.services.ai_service import AIService
 from app.storage.model_files import ModelFiles
 from app.storage.param_files import ParamFiles
 
-SYMBOLS = ("SPY", "KO")
-FIRST, LAST = date(2021, 1, 4), date(2024, 1, 2)
+SYMBOLS = ("SPY",)
+FIRST, LAST = date(2022, 1, 3), date(2024, 1, 2)
 CASH = Decimal(100_000)
 
 
