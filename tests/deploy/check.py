@@ -1,9 +1,9 @@
 """make docker-check: what can be checked of the deployment on this machine, and what cannot, said line by line.
 
-Files: hadolint, the schema of compose files, promtool, nginx. Then, where Podman and podman-compose are there and may run
-containers: the images are built from the Dockerfile, the stack is started from docker-compose.yml with the secrets of `trader
-init`, and is left alone until CYCLES (3) cycles have completed inside; each container's own health check must pass, and
-Prometheus inside must answer what the dashboards ask.
+Files: hadolint, the schema of compose files, promtool. Then, where Podman and podman-compose are there and may run containers:
+the images are built from the Dockerfile, the stack is started from docker-compose.yml with the secrets of `trader init`, and is
+left alone until CYCLES (3) cycles have completed inside. Each container's own health check must pass, Prometheus inside must
+answer what the dashboards ask, and Redis and PostgreSQL are taken away in turn, of which nobody else may end.
 
 Images that cannot be pulled are replaced by stand-ins with the same programs (tests/deploy/stand_ins), if BASE_ROOT names the
 directory of a Debian system with Python 3.13 to build them from (debootstrap trixie). Grafana has none: it is left out then.
@@ -23,6 +23,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -33,7 +34,10 @@ from . import asking
 ROOT = asking.ROOT
 STAND_INS = Path(__file__).parent / "stand_ins"
 CYCLES = int(os.environ.get("CYCLES", "3"))
+PROJECT = "alpha-trader-check"
 START_SECONDS = 900.0
+LOSS_SECONDS = 45.0
+PATIENCE_SECONDS = 60.0  # until health checks that look back a minute have something new to see
 BASE = "python:3.13-slim"
 # With which Redis and PostgreSQL own their volumes before they become their own users.
 STARTING = {f"CAP_{name}" for name in ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")}
@@ -113,7 +117,7 @@ class Stack:
     def compose(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """podman-compose on this stack."""
         program = find("podman-compose") or "podman-compose"
-        command = [program, "--profile", "simulated", "--in-pod", "false", "-p", "alpha-trader-check", *arguments]
+        command = [program, "--profile", "simulated", "--in-pod", "false", "-p", PROJECT, *arguments]
         return subprocess.run(command, cwd=self.place, capture_output=True, text=True, check=False)
 
     def base(self) -> bool:
@@ -173,36 +177,51 @@ class Stack:
         """Containers, networks and volumes of this project go."""
         self.compose("down", "-v")
 
-    def wait_for_cycles(self) -> bool:
-        """Whether so many cycles completed inside in time."""
+    def wait_for_cycles(self, what: str, count: int) -> bool:
+        """Whether so many more cycles completed inside in time."""
         deadline = time.monotonic() + START_SECONDS
+        wanted = _cycles() + count
         while time.monotonic() < deadline:
-            text = 'sum(alpha_trader_cycles_total{outcome="completed"})'
-            try:
-                rows = asking.Prometheus("http://127.0.0.1:9090").ask(text)
-            except OSError:
-                rows = []
-            if rows and float(rows[0]["value"][1]) >= CYCLES:
-                self.check.say(f"{rows[0]['value'][1]} cycles completed inside", True)
+            if _cycles() >= wanted:
+                self.check.say(f"{what}: {count} cycles completed", True)
                 return True
             time.sleep(5)
         logs = subprocess.run(
             ["podman", "logs", "--tail", "20", "alpha-trader-flask"], capture_output=True, text=True, check=False
         )
-        self.check.say(f"{CYCLES} cycles within {START_SECONDS:.0f} s", False, logs.stdout + logs.stderr)
+        self.check.say(f"{what}: {count} cycles within {START_SECONDS:.0f} s", False, logs.stdout + logs.stderr)
         return False
+
+    def containers(self) -> list[dict[str, Any]]:
+        """What Podman knows of each of them."""
+        listed = ["podman", "ps", "--all", "--quiet", "--filter", f"label=io.podman.compose.project={PROJECT}"]
+        names = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
+        found = subprocess.run(["podman", "inspect", *names], capture_output=True, text=True, check=True).stdout
+        inspected: list[dict[str, Any]] = json.loads(found)
+        return inspected
+
+    def lose(self, service: str) -> None:
+        """Take one away for a while. Nobody else may end of it, and all work again once it is back."""
+        name = f"{PROJECT}_{service}_1"
+        before = {one["Name"]: one["State"]["StartedAt"] for one in self.containers() if one["Name"] != name}
+        subprocess.run(["podman", "stop", "--time", "10", name], capture_output=True, check=False)
+        time.sleep(LOSS_SECONDS)
+        subprocess.run(["podman", "start", name], capture_output=True, check=False)
+        if not self.wait_for_cycles(f"after {LOSS_SECONDS:.0f} s without {service}", CYCLES):
+            return
+        time.sleep(PATIENCE_SECONDS)
+        after = {one["Name"]: one["State"]["StartedAt"] for one in self.containers() if one["Name"] != name}
+        ended = sorted(other for other in before if after.get(other) != before[other])
+        self.check.say(f"no process ended for want of {service}", not ended, ", ".join(ended))
+        ill = [one["Name"] for one in self.containers() if not _is_healthy(one["Id"])]
+        self.check.say(f"all are healthy again with {service}", not ill, ", ".join(ill))
 
     def look(self) -> None:
         """Health checks, the doors, and what Prometheus inside answers."""
-        listed = ["podman", "ps", "--filter", "label=io.podman.compose.project=alpha-trader-check", "--format", "json"]
-        for container in json.loads(subprocess.run(listed, capture_output=True, text=True, check=True).stdout):
-            self.check.run(f"health of {container['Names'][0]}", "podman", "healthcheck", "run", container["Id"])
-            inspected = subprocess.run(
-                ["podman", "inspect", container["Id"]], capture_output=True, text=True, check=True
-            ).stdout
-            found = json.loads(inspected)[0]
+        for found in self.containers():
+            self.check.say(f"health of {found['Name']}", _is_healthy(found["Id"]))
             well = found["HostConfig"]["ReadonlyRootfs"] and set(found["EffectiveCaps"] or ()) <= STARTING
-            self.check.say(f"{container['Names'][0]} is read-only and without capabilities beyond those of its start", well)
+            self.check.say(f"{found['Name']} is read-only and without capabilities beyond those of its start", well)
         for url, wanted in (
             ("http://127.0.0.1:5000/api/ready", 200),
             ("http://127.0.0.1:8080/api/health", 200),
@@ -217,6 +236,19 @@ class Stack:
         asked = list(asking.panels())
         empty = server.unanswered(iter(asked))
         self.check.say(f"queries of panels without data so far: {len(empty)} of {len(asked)}", True, ", ".join(empty))
+
+
+def _cycles() -> float:
+    """Completed inside, as Prometheus inside knows; 0 while it does not answer."""
+    try:
+        rows = asking.Prometheus("http://127.0.0.1:9090").ask('sum(alpha_trader_cycles_total{outcome="completed"})')
+    except OSError:
+        return 0.0
+    return float(rows[0]["value"][1]) if rows else 0.0
+
+
+def _is_healthy(container: str) -> bool:
+    return subprocess.run(["podman", "healthcheck", "run", container], capture_output=True, check=False).returncode == 0
 
 
 def _has(image: str) -> bool:
@@ -258,8 +290,10 @@ def main() -> int:
         stack = Stack(check, Path(name) / "stack")
         stack.copy()
         try:
-            if stack.base() and stack.images() and stack.start() and stack.wait_for_cycles():
+            if stack.base() and stack.images() and stack.start() and stack.wait_for_cycles("from the start", CYCLES):
                 stack.look()
+                stack.lose("redis")
+                stack.lose("postgres")
         finally:
             stack.stop()
     return int(check.failed > 0)
