@@ -36,6 +36,7 @@ STAND_INS = Path(__file__).parent / "stand_ins"
 CYCLES = int(os.environ.get("CYCLES", "3"))
 PROJECT = "alpha-trader-check"
 START_SECONDS = 900.0
+LEARNERS = 2
 LOSS_SECONDS = 45.0
 PATIENCE_SECONDS = 60.0  # until health checks that look back a minute have something new to see
 BASE = "python:3.13-slim"
@@ -169,7 +170,7 @@ class Stack:
 
     def start(self) -> bool:
         """Everything at once, as `docker compose up` would."""
-        done = self.compose("up", "-d", "--no-build", *self.services)
+        done = self.compose("up", "-d", "--no-build", "--scale", f"worker-learning={LEARNERS}", *self.services)
         self.check.say("the stack starts", done.returncode == 0, "" if done.returncode == 0 else done.stderr[-4000:])
         return done.returncode == 0
 
@@ -231,6 +232,8 @@ class Stack:
             status = _status(url)
             self.check.say(f"{url} answers {wanted}", status == wanted, "" if status == wanted else str(status))
         server = asking.Prometheus("http://127.0.0.1:9090")
+        learners = len(server.ask('up{service="worker-learning"} == 1'))
+        self.check.say(f"Prometheus finds {LEARNERS} of the scaled workers", learners == LEARNERS, f"found {learners}")
         missing = server.unanswered(asking.selectors())
         self.check.say("every series of the alert rules is told", not missing, ", ".join(missing))
         asked = list(asking.panels())
