@@ -68,7 +68,12 @@ def test_every_container_is_kept_small_and_told_of(name: str) -> None:
 
 
 def test_databases_lead_nowhere_and_flower_is_not_passed_on() -> None:
-    assert COMPOSE["networks"]["inside"] == {"internal": True}
+    inside = COMPOSE["networks"]["inside"]
+    assert inside["internal"] is True
+    # Who the API believes about addresses: that network, in which nginx meets it and no visitor can be.
+    assert SERVICES["flask"]["environment"]["TRUSTED_PROXIES"] == inside["ipam"]["config"][0]["subnet"]
+    assert SERVICES["nginx"]["networks"] == ["inside", "door"]
+    assert "door" not in SERVICES["flask"]["networks"]
     for name in ("redis", "postgres", "exchange"):
         assert SERVICES[name]["networks"] == ["inside"]
     proxied = (ROOT / "nginx/nginx.conf").read_text() + (ROOT / "nginx/proxy.conf").read_text()
