@@ -251,7 +251,12 @@ def _cycles() -> float:
 
 
 def _is_healthy(container: str) -> bool:
-    return subprocess.run(["podman", "healthcheck", "run", container], capture_output=True, check=False).returncode == 0
+    """As the compose file has it: one check that fails is no illness, several in a row are."""
+    for _ in range(4):
+        if subprocess.run(["podman", "healthcheck", "run", container], capture_output=True, check=False).returncode == 0:
+            return True
+        time.sleep(10)
+    return False
 
 
 def _has(image: str) -> bool:
