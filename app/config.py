@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from app.domain.errors import ConfigurationError
 from app.domain.exits import ExitPolicy
@@ -73,7 +73,10 @@ _ADDRESSES = ("alpaca_trading_url", "alpaca_data_url", "alpaca_trading_stream_ur
 class Settings(BaseSettings):
     """Everything a person may set. Immutable once read."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+    # A file per setting in SECRETS_DIR, named like it in small letters; the environment goes before it.
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True, secrets_dir=os.environ.get("SECRETS_DIR") or None
+    )
 
     trading_mode: TradingMode = TradingMode.SIMULATED
     trading_cycle_seconds: int = Field(600, ge=1, le=86_400, description="Length of a trading cycle in venue time.")
@@ -420,6 +423,10 @@ def settings() -> Settings:
         return _OfThisProcess()
     except ValidationError as fault:
         lines, wrong = _told(fault), {str(error["loc"][0]) for error in fault.errors(include_url=False) if error["loc"]}
+    except SettingsError as fault:
+        raise ConfigurationError(
+            f"{fault}: {fault.__cause__}; files of SECRETS_DIR must belong to the user of this process (Docker: TRADER_UID)"
+        ) from None
     if wrong and "trading_mode" not in wrong:  # the rest is looked at as if these were right: all is told at once
         defaults = {name: Settings.model_fields[name].get_default(call_default_factory=True) for name in wrong}
         try:

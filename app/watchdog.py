@@ -13,10 +13,12 @@ from app.runtime.clock import WallClock
 from app.runtime.lone_process import run_alone
 from app.runtime.venue_time import VenueTime
 from app.services.database_service import DatabaseService
+from app.services.guard.backlog import Backlog
 from app.services.guard.watchdog import Progress, Watchdog
 from app.storage.database import Database
 
 LOOK_SECONDS = 5.0
+LOOKS_A_COUNT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,8 @@ class _Sentence:
         """Nothing to note."""
 
 
-def build(chosen: Settings) -> Watchdog:
-    """The watchdog with all that it needs: no venue client, no models. Migrates the database."""
+def build(chosen: Settings) -> tuple[Watchdog, Backlog]:
+    """The watchdog, and who measures what waits, with all that they need: no venue client, no models. Migrates the database."""
     clock = WallClock()
     database = DatabaseService(Database(chosen.database_url, busy_timeout_seconds=5.0), clock)
     database.migrate()
@@ -49,7 +51,7 @@ def build(chosen: Settings) -> Watchdog:
         key=chosen.alpaca_api_key.get_secret_value(),
         secret=chosen.alpaca_api_secret.get_secret_value(),
     )
-    return Watchdog(
+    watchdog = Watchdog(
         progress=Progress(venue.reading, simulated=chosen.trading_mode is TradingMode.SIMULATED),
         database=database,
         cycle_seconds=chosen.trading_cycle_seconds,
@@ -57,14 +59,19 @@ def build(chosen: Settings) -> Watchdog:
         deliver=lambda: notifier.deliver(database),
         say=lambda text: notifier.deliver(_Sentence(text)),
     )
+    return watchdog, Backlog(database, clock=clock, mode=chosen.trading_mode.value)
 
 
 def _watch(chosen: Settings) -> Callable[[threading.Event], object]:
-    watchdog = build(chosen)
+    watchdog, backlog = build(chosen)
 
     def work(ended: threading.Event) -> None:
+        looks = 0
         while not ended.wait(LOOK_SECONDS):
             watchdog.look()
+            if looks % LOOKS_A_COUNT == 0:
+                backlog.look()
+            looks += 1
 
     return work
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import structlog
+from celery import bootsteps
 from celery.signals import beat_init, setup_logging, worker_ready
 
 from app.celery_config import make_celery
@@ -24,11 +24,27 @@ if TYPE_CHECKING:
     from app.services.database_service import DatabaseService
 
 UPKEEP_ROLE = "worker-upkeep"
+TURN_SECONDS = 10.0
 
 try:
     app = make_celery(settings())
 except ConfigurationError as _fault:
     sys.exit(_fault.message)
+
+
+class Turns(bootsteps.StartStopStep):
+    """Tells, while the worker reads its queue, that it does; a worker that cannot connect falls silent."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def start(self, parent: Any) -> None:
+        """With each new connection: the timer's entries end with the old one."""
+        role = _role()
+        metrics.observe_turn(role)
+        parent.timer.call_repeatedly(TURN_SECONDS, metrics.observe_turn, (role,))
+
+
+app.steps["consumer"].add(Turns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +59,12 @@ class _Delivery:
         self.database.close()
 
 
+def _role() -> str:
+    return os.environ.get("ALPHA_TRADER_ROLE", "worker")
+
+
 def _build() -> process.Services:
-    if os.environ.get("ALPHA_TRADER_ROLE") == UPKEEP_ROLE:
+    if _role() == UPKEEP_ROLE:
         return cast("process.Services", _delivery())
     from app.wiring import build
 
@@ -68,17 +88,13 @@ process.install(_build)
 def _configure_log(**_: object) -> None:
     from app.runtime.log import configure
 
-    configure(settings(), os.environ.get("ALPHA_TRADER_ROLE", "worker"))
+    configure(settings(), _role())
 
 
 @worker_ready.connect
 def _serve_metrics(**_: object) -> None:
-    """Where METRICS_PORT is set. Workers of one machine that share their metrics need one page: whoever is first has it."""
-    chosen = settings()
-    try:
-        metrics.serve(chosen.metrics_port, chosen.api_host)
-    except OSError as fault:
-        structlog.get_logger().warning("metrics_not_served", port=chosen.metrics_port, error=str(fault))
+    """Where METRICS_PORT is set."""
+    metrics.serve(settings().metrics_port, settings().api_host)
 
 
 @beat_init.connect

@@ -12,6 +12,7 @@ import numpy as np
 from app.brokers.alpaca_wire import AlpacaWire, harden, instant
 from app.domain.bar import DAILY, BarSeries, Seconds, Snapshot, no_bars
 from app.domain.errors import InvalidInput, TryAgain
+from app.runtime import metrics
 from app.runtime.calendar import NEW_YORK, TradingCalendar
 
 Rows = list[dict[str, Any]]
@@ -95,6 +96,7 @@ class AlpacaData:
             for page in self._bar_pages(request.to_request_fields() | {"limit": _PAGE}):
                 for symbol, rows in page.items():
                     found.setdefault(symbol, []).extend(rows)
+        metrics.observe_bars(timeframe, sum(map(len, found.values())))
         return {symbol: rows for symbol, rows in found.items() if rows}
 
     def _bar_pages(self, query: dict[str, Any]) -> Iterator[dict[str, Rows]]:

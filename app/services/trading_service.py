@@ -36,6 +36,7 @@ from app.services.risk.status import READINGS
 from app.services.risk_manager import RiskManager
 from app.services.trading.collector import Collector, LiveBars
 from app.services.trading.execution import Execution, Executor
+from app.services.trading.observation import observe_inputs
 from app.services.trading.reconciliation import Reconciled, Reconciler, Trigger
 from app.services.verdicts.verdict_gate import VerdictGate
 from app.strategies.catalog import MODEL_DRIVEN
@@ -244,6 +245,7 @@ class TradingService:
         with watch.stage("send"):
             execution = self._executor.execute(decision, cycle_id=cycle_id, now=now)
         equity = _equity_point(inputs, books)
+        observe_inputs(self._venue.mode, inputs, decision, books)
         self._observe(decision, books, equity, now)
         report = CycleReport(
             cycle_id=cycle_id,
