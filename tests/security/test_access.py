@@ -16,7 +16,8 @@ from .people import logged_in, person, script
 RUN = {
     ("GET", "/api/trading/auto/start"), ("POST", "/api/trading/auto/start"), ("POST", "/api/training/start/batch"),
     ("POST", "/api/hyperparameter/optimize/"), ("POST", "/api/hyperparameter/optimize"), ("POST", "/api/backtest/run"),
-    ("POST", "/api/research/r-1/cancel"),
+    ("POST", "/api/research/r-1/cancel"), ("POST", "/api/research/sweeps"), ("POST", "/api/research/searches"),
+    ("POST", "/api/research/walk-forwards"),
 }  # fmt: skip
 HALT = {("POST", "/api/risk/halt"), ("POST", "/api/risk/kill")}
 RESUME = {("POST", "/api/risk/resume"), ("POST", "/api/risk/enable")}
