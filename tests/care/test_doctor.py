@@ -129,10 +129,11 @@ def test_trading_as_it_goes(exchange: Exchange, ledger_database: DatabaseService
     paper = Settings(
         _env_file=None,
         trading_mode="paper",
-        secret_key="s" * 64,
-        admin_password="p" * 16,
+        secret_key="8f0c1d7e52b94a6f93a1c5d2e7b40f68",
+        admin_password="seven green otters",
         alpaca_api_key="k",
         alpaca_api_secret="s",
+        redis_url="redis://:otters7-green9@127.0.0.1:1/0",
     )
     assert told(trading.cycles(ledger_database, system.venue)) == {"cycles": Level.WARN}
     system.cycles(1)

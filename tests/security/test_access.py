@@ -90,7 +90,9 @@ def test_every_route_answers_every_caller_as_declared(anyone: Any, services: Any
 def test_every_route_of_the_application_is_in_the_matrix(app: Any) -> None:
     adapter = app.url_map.bind("localhost")
     tried = {adapter.match(path.split("?")[0], method=method)[0] for method, path, _ in CASES}
-    own_pages = {"tasks.task", "backtest.report_page", "backtest.report_picture"}
+    own_pages = {
+        "tasks.task", "backtest.report_page", "backtest.report_picture", "research.report_page", "research.report_picture",
+    }  # fmt: skip
     public = {rule.endpoint for rule in app.url_map.iter_rules() if str(rule) in PUBLIC}
     assert tried | own_pages | public == set(RULES)
     assert {name for name, rule in RULES.items() if rule.public} == public

@@ -90,7 +90,7 @@ def test_bars_survive_the_way_into_partitions_and_out(migrated: Database, hand_c
     early = bars("OLD", 3)
     object.__setattr__(early, "timestamp", early.timestamp - 50 * 365 * 86_400)
     ledger.save_bars({"KO": given, "OLD": early})
-    for move, to in (("downgrade", "bar_blocks"), ("upgrade", "head")):
+    for move, to in (("downgrade", "accounts"), ("upgrade", "head")):
         walk(migrated, move, to)
         found = ledger.bars(["KO", "OLD"], DAILY)
         for symbol, series in (("KO", given), ("OLD", early)):
