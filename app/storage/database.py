@@ -29,9 +29,11 @@ T = TypeVar("T")
 # PostgreSQL: serialization failure, deadlock. Both are proven to have had no effect.
 _REPEATABLE = frozenset({"40001", "40P01"})
 MAX_ATTEMPTS = 20
-# Those who lost a race line up, or they would lose again. LOCK TABLE takes no snapshot, so that whoever gets through sees
-# what the one before has done; nobody else writes to this table.
-_QUEUE = "LOCK TABLE alembic_version IN EXCLUSIVE MODE"
+# Whoever lost a race has the database to itself when it tries again, or it might lose for ever: the second lock waits for all
+# that hold the first, and those who come later wait behind it. LOCK TABLE takes no snapshot, so that whoever gets through
+# sees what those before have done; nobody else writes to this table.
+_AMONG_OTHERS = "LOCK TABLE alembic_version IN ROW SHARE MODE"
+_ALONE = "LOCK TABLE alembic_version IN EXCLUSIVE MODE"
 
 _log = structlog.get_logger()
 _warned = False
@@ -82,8 +84,8 @@ class Database:
                 noted: list[Noted] = []
                 options[PENDING] = noted
                 with self.engine.connect().execution_options(**options) as connection, connection.begin():
-                    if attempt > 1:
-                        connection.exec_driver_sql(_QUEUE)
+                    if not self.is_sqlite:
+                        connection.exec_driver_sql(_AMONG_OTHERS if attempt == 1 else _ALONE)
                     result = work(connection)
                     committed = self.journal.append(connection, noted)
                 committed()

@@ -40,12 +40,12 @@ def book_limits(book: Book, view: MarketView, limits: RiskLimits) -> list[tuple[
     equity = float(book.equity)
     values = [float(position.quantity) * prices.get(symbol, math.nan) for symbol, position in book.positions.items()]
     shares = [value / equity for value in values] if equity > 0 else [math.nan]
-    high_water = max(book.equity, book.risk.high_water_equity)
+    high_water = max(equity, float(book.risk.high_water_equity))
     return [
         ("positions", float(len(values)), float(limits.max_positions)),
         ("exposure", math.fsum(shares), limits.max_exposure_fraction),
         ("largest_position", float(np.max(shares)) if shares else 0.0, limits.max_position_fraction),
-        ("drawdown", float(1 - book.equity / high_water) if equity > 0 else math.nan, limits.max_drawdown_fraction),
+        ("drawdown", 1.0 - equity / high_water if equity > 0 else math.nan, limits.max_drawdown_fraction),
     ]
 
 
